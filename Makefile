@@ -1,0 +1,59 @@
+# The project's commands. `make` alone lists them.
+#
+#   PYTHON=...   the Python to set up with (3.11 to 3.13)
+#   ARGS="..."   what to hand to the command: make train ARGS="data=synthetic trainer.max_epochs=2"
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test lint benchmark constraints clean
+
+help: ## list these commands
+	@echo 'usage: make COMMAND [ARGS="..."] [PYTHON=python3.12]'; echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## make .venv and install everything into it (nothing to do when it is up to date)
+
+train: setup ## train: make train ARGS="..."
+	@$(BIN)/python -m fer.train $(ARGS)
+
+test: setup ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## check style, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+benchmark: setup ## measure speed
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove what builds and tools leave behind; .venv, data and outputs stay
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Version ranges alone would give every machine another set of packages; constraints.txt says which were tested.
+# The last step loads the packages once: a torch that torchvision cannot use shows up here and not in the first run.
+$(READY): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+		echo "error: fer needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is: $$("$(PYTHON)" --version 2>&1)"; \
+		echo "       name another one: make setup PYTHON=/path/to/python3.12"; exit 2; } >&2
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
+	@if command -v uv >/dev/null; then \
+		echo "Installing with uv ..."; uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else \
+		echo "Installing with pip: torch is large, this takes some minutes ..."; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	fi
+	@$(BIN)/python -m fer.environment
+	@touch $(READY)
+
+# Only for maintainers, and the only command that needs uv.
+constraints:
+	{ sed '/^[^#]/,$$d' constraints.txt; \
+	  uv pip compile pyproject.toml --extra dev --python-version 3.11 --upgrade --no-header --no-annotate --quiet; \
+	} > constraints.new
+	mv constraints.new constraints.txt

@@ -1,0 +1,181 @@
+"""What happens beside training: pictures for TensorBoard, the history table, a clean stop."""
+
+import csv
+import logging
+import os
+import signal
+import threading
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
+
+from fer.errors import Interrupted
+from fer.module import FERModule
+
+log = logging.getLogger(__name__)
+
+
+class ConfusionMatrixPicture(pl.Callback):
+    """Show each validation epoch's confusion matrix in TensorBoard."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the matrix that the module keeps."""
+        assert isinstance(pl_module, FERModule)
+        board = _board(trainer)
+        if board is None or pl_module.val_confusion is None or trainer.sanity_checking:
+            return
+        from fer.figures import confusion_figure  # matplotlib would delay the first step
+
+        figure = confusion_figure(pl_module.val_confusion.cpu().numpy(), pl_module.classes)
+        board.add_figure("val/confusion", figure, trainer.global_step)
+
+
+class SampleGrid(pl.Callback):
+    """Show the first training batch as the network sees it: after augmentation, with its labels.
+
+    Args:
+        num_images: At most this many images.
+    """
+
+    def __init__(self, num_images: int = 40) -> None:
+        self.num_images = num_images
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+    ) -> None:
+        """Draw the grid once, after the run's first step."""
+        board = _board(trainer)
+        if trainer.global_step != 1 or board is None:
+            return
+        from fer.figures import sample_figure
+
+        assert isinstance(pl_module, FERModule)
+        n = self.num_images
+        figure = sample_figure(batch["image"][:n].cpu().numpy(), batch["label"][:n].tolist(), pl_module.classes)
+        board.add_figure("train/samples", figure, 0)
+
+
+class StopOnSignal(pl.Callback):
+    """On Ctrl-C or SIGTERM, finish the step, write ``last.ckpt`` and end; a second signal ends at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Catch the signals."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._catch)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Put the handlers back that stood before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _catch(self, number: int, frame: Any) -> None:
+        if self.signal is not None:
+            os._exit(128 + number)
+        self.signal = number
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+    ) -> None:
+        """Save and stop between two steps; after an epoch's last step its validation comes first."""
+        if not trainer.is_last_batch and self._asked(trainer):
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+            self._stop(trainer)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop between two epochs; the last one's checkpoint is written."""
+        if self._asked(trainer):
+            self._stop(trainer)
+
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        here = self.signal is not None
+        if trainer.world_size == 1:
+            return here
+        # Every process must stop at the same step, whichever one was signalled.
+        return trainer.strategy.reduce_boolean_decision(here, all=False)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        raise Interrupted(
+            self.signal or signal.SIGTERM,
+            trainer.current_epoch,
+            trainer.global_step,
+            Path(trainer.default_root_dir),
+        )
+
+
+class HistoryLogger(Logger):
+    """Write ``history.csv``: one row an epoch, with the scores of training and validation and the learning rate.
+
+    A logger rather than a callback, because a logger is handed an epoch's training scores too, once all are known.
+
+    Args:
+        path: The csv file. A resumed run goes on with the rows that are there.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.rows: dict[int, dict[str, float]] = {}
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    self.rows[int(row["epoch"])] = {k: float(v) for k, v in row.items() if v and k != "epoch"}
+
+    @property
+    def name(self) -> str:
+        """The logger's name."""
+        return "history"
+
+    @property
+    def version(self) -> str:
+        """The logger's version: none."""
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Hyper-parameters stand in config.yaml."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add an epoch's scores to its row and write the table; single steps are TensorBoard's."""
+        values = {k: float(v) for k, v in metrics.items() if k != "epoch" and not k.endswith("_step")}
+        if "epoch" not in metrics or not any(k.startswith(("train/", "val/")) for k in values):
+            return
+        epoch = int(metrics["epoch"])
+        # Later rows are of the run that was killed before it could save their epoch.
+        self.rows = {number: row for number, row in self.rows.items() if number <= epoch}
+        self.rows.setdefault(epoch, {}).update({"step": float(step or 0), **values})
+        columns = ["epoch", *dict.fromkeys(key for row in self.rows.values() for key in row)]
+        part = self.path.with_suffix(".part")
+        with part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows({"epoch": number, **row} for number, row in sorted(self.rows.items()))
+        os.replace(part, self.path)
+
+
+def _board(trainer: pl.Trainer) -> Any:
+    """Return TensorBoard's writer, or None where there is none (no logger, or not the first process)."""
+    if not trainer.is_global_zero:
+        return None
+    return next((logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)

@@ -1,0 +1,180 @@
+"""From the command line to a checked config, and from an error to one clear message and an exit code.
+
+Imports nothing slow: whatever is wrong with a command is said before torch is loaded.
+"""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fer import config_check, sweep
+from fer.errors import FERError, Interrupted, did_you_mean
+
+_CONFIG_ERROR = 2
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configs: ``fer/conf`` in an installed wheel, ``conf`` beside ``fer`` in a checkout."""
+    package = Path(__file__).resolve().parent
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Run a command of ours: compose, check, call ``task``; ends the process with an exit code on any error.
+
+    Args:
+        task: The command, a function of a module, called with the composed config.
+        config_name: The primary config (``train``).
+    """
+    # Hydra would print a traceback of its own for our errors, and end with 1 for its own.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    sys.path.insert(0, os.getcwd())  # a user's own network may stand in the current folder
+    OmegaConf.register_new_resolver("mode_of", _mode_of, replace=True)
+    checked = _Checked(task)
+    try:
+        sys.argv[1:] = rewrite(sys.argv[1:])
+        hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(checked)()
+    except Interrupted as stop:
+        _end(str(stop), stop.exit_code)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except FERError as error:
+        sweep.report()
+        _end(f"error: {error}", _CONFIG_ERROR)
+    except (HydraException, OmegaConfBaseException) as error:
+        sweep.report()
+        _end(f"error: {explain(str(error), config_name)}", _CONFIG_ERROR)
+    except Exception:
+        sweep.report()
+        raise
+    sweep.report()
+
+
+def _mode_of(monitor: str) -> str:
+    """Say which way a score gets better: ``${mode_of:${monitor}}``."""
+    return "min" if monitor.endswith("loss") else "max"
+
+
+class _Checked:
+    """The task behind its config check; picklable, so that launchers can hand it to other processes."""
+
+    def __init__(self, task: Callable[[DictConfig], Any]) -> None:
+        self.task = task
+        # By these Hydra names the job and finds the module.
+        self.__module__, self.__name__, self.__qualname__ = task.__module__, task.__name__, task.__qualname__
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        OmegaConf.register_new_resolver("mode_of", _mode_of, replace=True)  # in a launcher's own process too
+        try:
+            config_check.check(cfg)
+            return self.task(cfg)
+        except FERError as error:
+            if HydraConfig.get().mode == RunMode.RUN:  # a sweep marks the job as failed and goes on
+                _remove_unused(Path(HydraConfig.get().runtime.output_dir))
+                _end(f"error: {error}", _CONFIG_ERROR)
+            sweep.note_failure(str(error))
+            raise
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                sweep.note_failure(f"{type(error).__name__}: {error}")
+            raise
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove the folder that Hydra made for a run which never began."""
+    if not (folder / "config.yaml").exists() and not (folder / "checkpoints").exists():
+        shutil.rmtree(folder / ".hydra", ignore_errors=True)
+        with suppress(OSError):  # not empty: something of the user's
+            folder.rmdir()
+            folder.parent.rmdir()
+
+
+def _end(message: str, code: int) -> None:
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def rewrite(argv: list[str]) -> list[str]:
+    """Turn our shorthands into Hydra's overrides.
+
+    ``resume=<run>`` and ``ckpt=<run>/checkpoints/last.ckpt`` repeat the run's own overrides, in its own folder, from
+    its last checkpoint; overrides beside them come after and win. ``model._target_=my_package.MyNet`` alone means
+    ``model=custom`` too, since the default network's options are not that network's.
+
+    Raises:
+        FERError: If there is no such run.
+    """
+    # Hydra takes -m in front of the overrides alone.
+    argv = sorted(argv, key=lambda a: a not in ("-m", "--multirun"))
+    if any(a.startswith("model._target_=") for a in argv) and not any(a.startswith("model=") for a in argv):
+        argv = ["model=custom", *argv]
+    asked = [a for a in argv if a.startswith(("resume=", "ckpt="))]
+    if not asked or asked[-1].split("=", 1)[1] in ("", "null"):
+        return argv
+    value = Path(asked[-1].split("=", 1)[1].strip("'\"")).expanduser()
+    folder = value if value.is_dir() else value.parent.parent
+    overrides = folder / ".hydra" / "overrides.yaml"
+    if not overrides.is_file():
+        if asked[-1].startswith("resume="):
+            raise FERError(f"resume={value}: is not a run's folder (it has no .hydra/overrides.yaml).")
+        return argv  # a checkpoint from elsewhere: trained on in a new folder
+    last = value if value.is_file() else folder / "checkpoints" / "last.ckpt"
+    own = [o for o in yaml.safe_load(overrides.read_text()) if not o.startswith(("ckpt=", "resume="))]
+    rest = [a for a in argv if a not in asked]
+    resumed = [f'hydra.run.dir="{folder.resolve()}"', "hydra.mode=RUN"]
+    if last.exists():
+        resumed.append(f'ckpt="{last.resolve()}"')
+    else:
+        print(f"{folder} has no checkpoint yet: starting it again", file=sys.stderr)
+    return [*own, *rest, *resumed]
+
+
+def explain(message: str, config_name: str) -> str:
+    """Add the likely meaning to one of Hydra's messages on a wrong override."""
+    option = re.search(r"Could not find '(.+)/([^/']+)'", message)
+    if option:
+        group, name = option.groups()
+        known = config_check.options(conf_dir(), group)
+        extra = ""
+        if group == "model" and name in config_check.timm_models():
+            extra = f" timm has a model of that name: model=timm model.name={name}."
+        return f"{group}={name}: no such option.{did_you_mean(name, known)}{extra} {group} can be: {', '.join(known)}."
+    key = re.search(r"Could not override '([^']+)'", message)
+    if key:
+        name = key.group(1)
+        known = _known_keys(config_name)
+        # First among the keys of the same group: `optimizer.lrr` means `optimizer.lr`.
+        group, _, leaf = name.rpartition(".")
+        siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
+        hint = did_you_mean(leaf, siblings).replace("'", f"'{group}." if group else "'", 1) if group else ""
+        hint = hint or did_you_mean(name, known)
+        here = f" {group} has: {', '.join(siblings)}." if siblings and group else ""
+        return f"{name}: there is no such key.{hint}{here} (A key that is to be new is written +{name}=...)"
+    return message
+
+
+def _known_keys(config_name: str) -> list[str]:
+    """Return every key of the config that the command's group choices compose, and the groups."""
+    choices = [a for a in sys.argv[1:] if "=" in a and (conf_dir() / a.split("=", 1)[0].lstrip("+~")).is_dir()]
+    choices = [a for a in choices if "," not in a]
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        try:
+            cfg = hydra.compose(config_name, overrides=choices)
+        except HydraException:
+            cfg = hydra.compose(config_name)
+    return [*config_check.flat(OmegaConf.to_container(cfg, resolve=False)), *config_check.groups(conf_dir())]

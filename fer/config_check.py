@@ -1,0 +1,197 @@
+"""What a config must fulfil, checked before torch is imported: types, ranges, names. All that is wrong at once."""
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
+
+from fer.data.labels import canonical
+from fer.errors import ConfigError, LabelError, did_you_mean
+
+SCORES = ("loss", "accuracy", "balanced_accuracy", "f1_macro")
+PRECISIONS = (
+    "32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "transformer-engine",
+    "transformer-engine-float16",
+)  # fmt: skip
+
+# key: (lowest, whether the lowest itself is allowed, highest)
+_RANGES: dict[str, tuple[float, bool, float]] = {
+    "optimizer.lr": (0, False, float("inf")),
+    "optimizer.weight_decay": (0, True, float("inf")),
+    "optimizer.momentum": (0, True, 1),
+    "optimizer.backbone_lr_factor": (0, False, 100),
+    "optimizer.layer_decay": (0, False, 1),
+    "data.batch_size": (1, True, float("inf")),
+    "data.num_workers": (0, True, float("inf")),
+    "data.image_size": (1, True, 4096),
+    "data.val_fraction": (0, True, 0.9),
+    "data.test_fraction": (0, True, 0.9),
+    "loss.label_smoothing": (0, True, 0.999),
+    "mixup.mixup_alpha": (0, True, float("inf")),
+    "mixup.cutmix_alpha": (0, True, float("inf")),
+    "seed": (0, True, 2**32 - 1),
+}
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "data.channels": (None, 1, 3),
+    "data.sampler": ("shuffle", "weighted"),
+    "tta": ("none", "flip"),
+}
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a config that cannot work.
+
+    Raises:
+        ConfigError: Naming every key that is wrong, its value, and what is allowed.
+    """
+    try:
+        config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key}: needs a value: {error.full_key}=...") from error
+    except InterpolationResolutionError as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    values = flat(config)
+    problems = _wrong_types()
+    for key, (low, low_allowed, high) in _RANGES.items():
+        value = values.get(key)
+        if isinstance(value, int | float) and not (low < value <= high or (low_allowed and value == low)):
+            bound = f"{'at least' if low_allowed else 'above'} {low:g}"
+            problems.append(f"{key}={value}: must be {bound}" + (f" and at most {high:g}." if high < 2**31 else "."))
+    for key, allowed in _CHOICES.items():
+        if key in values and values[key] not in allowed:
+            choices = ", ".join("null" if a is None else str(a) for a in allowed)
+            problems.append(
+                f"{key}={values[key]}: must be one of {choices}.{did_you_mean(str(values[key]), map(str, allowed))}"
+            )
+    precision = str(values.get("trainer.precision"))
+    if precision not in PRECISIONS and precision != "None":
+        problems.append(
+            f"trainer.precision={precision}: must be one of {', '.join(PRECISIONS)}."
+            f"{did_you_mean(precision, PRECISIONS)}"
+        )
+    problems += _wrong_names(values, config)
+    if problems:
+        raise ConfigError("\n  ".join(problems) if len(problems) == 1 else "\n  ".join(["", *problems]))
+
+
+def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
+    problems = []
+    for name in config["data"].get("classes") or []:
+        try:
+            canonical(str(name))
+        except LabelError as error:
+            problems.append(f"data.classes: {error}")
+    monitor = str(config["monitor"])
+    split, _, score = monitor.partition("/")
+    if split == "test":
+        problems.append(f"monitor={monitor}: a checkpoint is never chosen on the test split. Use val/{score}.")
+    elif split not in ("train", "val") or (score not in SCORES and not score.startswith("f1/")):
+        known = [f"val/{name}" for name in SCORES]
+        problems.append(
+            f"monitor={monitor}: no such score.{did_you_mean(monitor, known)} "
+            f"Known: {', '.join(known)}, val/f1/<class>."
+        )
+    name = values.get("model.name")
+    if str(values.get("model._target_", "")).startswith("fer.models.timm_model.") and name is not None:
+        models = timm_models()
+        if models and str(name).partition(".")[0] not in models:
+            problems.append(f"model.name={name}: timm has no such model.{did_you_mean(str(name), models)}")
+    name = values.get("optimizer.name")
+    if name is not None:
+        optimizers = timm_optimizers()
+        if optimizers and str(name).lower().rpartition("_")[2] not in optimizers:  # lookahead_adam
+            problems.append(f"optimizer.name={name}: no such optimiser.{did_you_mean(str(name), optimizers)}")
+    return problems
+
+
+def _wrong_types() -> list[str]:
+    """Compare the command line's values with the types of the values they replace."""
+    overrides = [
+        o
+        for o in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+        if o.is_delete() is False
+    ]
+    choices = HydraConfig.get().runtime.choices
+    groups_chosen = [o.input_line for o in overrides if o.key_or_group in choices and o.input_line]
+    valued = [o for o in overrides if o.key_or_group not in choices and not o.is_add() and not o.is_force_add()]
+    if not valued:
+        return []
+    state = GlobalHydra.instance().hydra
+    assert state is not None
+    defaults = state.config_loader.load_configuration(HydraConfig.get().job.config_name, groups_chosen, RunMode.RUN)
+    problems = []
+    for override in valued:
+        default, value = (
+            OmegaConf.select(defaults, override.key_or_group, throw_on_missing=False),
+            override.value(),
+        )
+        wanted = _type_name(default)
+        if value is None or wanted is None or str(value).startswith("${") or _fits(value, default):
+            continue
+        problems.append(f"{override.key_or_group}={value}: must be {wanted} (it is {default} by default).")
+    return problems
+
+
+def _type_name(default: Any) -> str | None:
+    if isinstance(default, bool):
+        return "true or false"
+    if isinstance(default, int):
+        return "a whole number"
+    if isinstance(default, float):
+        return "a number"
+    return None  # a text, a list or nothing: what it may be is checked where it is used
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, int) or (isinstance(default, float) and isinstance(value, float))
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a nest of mappings as dotted keys."""
+    if not isinstance(node, Mapping):
+        return {prefix: node}
+    out: dict[str, Any] = {prefix: node} if prefix and not node else {}
+    for key, value in node.items():
+        out |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return out
+
+
+def groups(conf: Path) -> list[str]:
+    """Return the names of the config groups."""
+    return sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name != "hydra")
+
+
+def options(conf: Path, group: str) -> list[str]:
+    """Return the options of a config group."""
+    return sorted(path.stem for path in (conf / group).glob("*.yaml") if not path.stem.startswith("_"))
+
+
+@cache
+def timm_models() -> frozenset[str]:
+    """Return timm's model names, read off its source: importing timm takes seconds."""
+    return _names_in("timm", "models/*.py", r"@register_model\s*\n(?:@[^\n]*\n)*def (\w+)\(")
+
+
+@cache
+def timm_optimizers() -> frozenset[str]:
+    """Return timm's optimiser names, read off its source."""
+    return _names_in("timm", "optim/_optim_factory.py", r"""OptimInfo\(\s*name=['"](\w+)['"]""")
+
+
+def _names_in(package: str, files: str, pattern: str) -> frozenset[str]:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return frozenset()
+    paths = Path(spec.origin).parent.glob(files)
+    return frozenset(name for path in paths for name in re.findall(pattern, path.read_text()))

@@ -1,0 +1,1 @@
+"""Datasets: one file each, all of them LightningDataModules that share :mod:`fer.data.base`."""

@@ -1,0 +1,31 @@
+"""What every dataset reader returns: decoded images, labels, splits and ids, row by row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A whole dataset, decoded.
+
+    Attributes:
+        images: uint8 of shape (N, H, W) for grey or (N, H, W, 3) for RGB; usually memory-mapped from the cache.
+        labels: int64 of shape (N,), an index into ``classes``.
+        splits: str of shape (N,), one of :data:`SPLITS`.
+        ids: str of shape (N,), unique: what names the sample in predictions and reports
+            (a path relative to the root, or ``<file>:<row>``).
+        classes: Canonical emotion names.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    splits: npt.NDArray[np.str_]
+    ids: npt.NDArray[np.str_]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)

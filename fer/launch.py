@@ -1,0 +1,138 @@
+"""Start the other processes of a multi-device run, so that this works in a sweep too.
+
+Lightning starts its DDP processes by running ``sys.argv`` again. In a Hydra multirun that holds the whole sweep, so
+each child would start a sweep of its own (Lightning issue 11300). Lightning also promises that with LOCAL_RANK set it starts
+nothing: so the children are started here, with a command made from the job's own overrides and folder.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
+
+from fer.errors import TrainingError
+
+_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+_GRACE_S = 30  # for a process to end by itself once another has failed
+
+
+@contextmanager
+def processes(trainer: pl.Trainer, module: str) -> Iterator[None]:
+    """Run the block in every process of ``trainer``'s devices on this machine, and leave no trace afterwards.
+
+    Does nothing where there is one device, or where something else starts the processes (SLURM, torchrun, spawn).
+
+    Args:
+        trainer: A trainer that has not run yet.
+        module: What each child runs (``fer.train``).
+
+    Raises:
+        TrainingError: If another process failed.
+    """
+    devices = trainer.num_devices
+    elsewhere = SLURMEnvironment.detect() or TorchElasticEnvironment.detect()
+    if devices == 1 or elsewhere or isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        yield
+        return
+    threads = torch.get_num_threads()
+    if trainer.strategy.root_device.type == "cpu":  # share the cores instead of fighting over them
+        torch.set_num_threads(max(1, threads // devices))
+    if "LOCAL_RANK" in os.environ:  # this is a child
+        yield
+        return
+    before = {name: os.environ.get(name) for name in _VARIABLES}
+    os.environ["LOCAL_RANK"] = "0"
+    os.environ.setdefault("NODE_RANK", "0")
+    if trainer.num_nodes == 1:
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_free_port()))
+    children = [_start(module, rank) for rank in range(1, devices)]
+    done = threading.Event()
+    failed: list[int] = []
+    threading.Thread(target=_watch, args=(children, done, failed), daemon=True).start()
+    try:
+        yield
+        for child in children:
+            child.wait()
+    except Exception as error:
+        if failed:
+            raise TrainingError(f"another process of this run failed with exit code {failed[0]}; see above.") from error
+        raise
+    finally:
+        done.set()
+        for child in children:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        torch.set_num_threads(threads)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def is_child() -> bool:
+    """Say whether this process was started by :func:`processes`."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+def _start(module: str, rank: int) -> subprocess.Popen[bytes]:
+    config = HydraConfig.get()
+    command = [sys.executable, "-m", module]
+    for source in config.runtime.config_sources:
+        if source.provider == "command-line":
+            command += ["--config-dir", source.path]
+    run_only = ("hydra.mode", "hydra.run", "hydra.sweep", "hydra/sweeper", "hydra/launcher", "hydra.launcher")
+    command += list(config.overrides.task)
+    command += [o for o in list(config.overrides.hydra) if not o.lstrip("+~").startswith(run_only)]
+    command += [
+        "hydra.mode=RUN",
+        f'hydra.run.dir="{config.runtime.output_dir}"',
+        "hydra.output_subdir=null",
+        f"hydra.job.name={config.job.name}_rank{rank}",
+    ]
+    environment = {**os.environ, "LOCAL_RANK": str(rank)}
+    return subprocess.Popen(command, cwd=config.runtime.cwd, env=environment, preexec_fn=_die_with_parent)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end a child whose parent is gone, also after SIGKILL (Linux alone offers this)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def _watch(children: list[subprocess.Popen[bytes]], done: threading.Event, failed: list[int]) -> None:
+    """End the run when a child fails: mostly the collective call raises here too, else the process is ended."""
+    while not done.wait(1):
+        codes = [child.poll() for child in children]
+        if any(codes):
+            failed += [code for code in codes if code]
+            if not done.wait(_GRACE_S):
+                print(
+                    f"a process of this run ended with code {failed[0]}; stopping",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                for child in children:
+                    child.kill()
+                os._exit(1)
+            return

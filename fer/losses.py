@@ -1,0 +1,42 @@
+"""Losses that torch lacks."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FocalLoss(nn.Module):
+    """Multi-class focal loss: cross-entropy in which well-classified samples count less.
+
+    Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, https://arxiv.org/abs/1708.02002.
+
+    Args:
+        gamma: Focusing exponent; 0 is cross-entropy.
+        weight: float of shape (C,), weight of each class, or None.
+        label_smoothing: Share of the target spread evenly over the classes, in [0, 1).
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, gamma: float = 2.0, weight: Tensor | None = None, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.gamma, self.label_smoothing = gamma, label_smoothing
+        self.register_buffer("weight", weight, persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the mean loss.
+
+        Args:
+            logits: float of shape (B, C).
+            target: int64 class indices of shape (B,), or float probabilities of shape (B, C).
+        """
+        num_classes = logits.shape[1]
+        if target.ndim == 1:
+            target = F.one_hot(target, num_classes)
+        target = target.to(logits.dtype) * (1 - self.label_smoothing) + self.label_smoothing / num_classes
+        log_p = F.log_softmax(logits, dim=1)
+        terms = target * (1 - log_p.exp()).pow(self.gamma) * log_p
+        if self.weight is None:
+            return -terms.sum(1).mean()
+        # As torch's weighted cross-entropy: a weighted mean, so that the loss keeps its scale.
+        return -(terms * self.weight).sum() / torch.clamp((target * self.weight).sum(), min=1e-12)

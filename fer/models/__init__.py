@@ -1,0 +1,147 @@
+"""Networks: ``Net(num_classes, in_channels, image_size, **options)`` each, from images to logits."""
+
+import importlib
+import inspect
+import pkgutil
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fer.errors import ConfigError, did_you_mean
+from fer.models.checks import rehearsal, unknown_option
+
+_OWN = "fer.models."
+
+
+def build_model(
+    config: Mapping[str, Any], num_classes: int, in_channels: int, image_size: int, load_weights: bool = True
+) -> nn.Module:
+    """Build the network of a configuration and try it on two images.
+
+    The network's constructor gets ``num_classes``, ``in_channels`` and ``image_size`` as far as it takes
+    them.
+
+    Args:
+        config: ``_target_``, the import path of a network's class, and the options of its constructor.
+        num_classes: Classes.
+        in_channels: Channels of an image.
+        image_size: Height and width of an image.
+        load_weights: Whether ``pretrained`` and ``checkpoint_path`` are obeyed; not needed where a
+            checkpoint's own weights follow.
+
+    Returns:
+        The network in training mode. float32 (B, in_channels, image_size, image_size) -> logits (B,
+        num_classes).
+
+    Raises:
+        ConfigError: There is no such network, an option is wrong or missing, the images are too small for it,
+            or what it returns are not logits.
+    """
+    options = {str(key): value for key, value in config.items() if key != "_target_"}
+    network = _import_network(config.get("_target_"))
+    parameters = inspect.signature(network).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    data = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    named = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    known = [name for name in named if name not in data]
+    for key in options:
+        if key in data:
+            raise ConfigError(f"model.{key} cannot be set: the data decides it")
+        if key not in known and not takes_any:
+            raise unknown_option(f"model.{key}", network.__name__, known)
+    needed = {key for key in known if parameters[key].default is inspect.Parameter.empty}
+    for key in known:
+        if options.get(key) == "???" or key in needed - set(options):
+            raise ConfigError(f"model.{key} is missing: {network.__name__} needs it")
+    if not load_weights:
+        without = {"pretrained": False, "checkpoint_path": None}
+        options |= {key: value for key, value in without.items() if key in known or key in options}
+    given = {key: value for key, value in data.items() if key in named or takes_any}
+    try:
+        net = network(**options, **given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if not network.__module__.startswith(_OWN):
+            raise  # the user's own code, whose traceback shows where
+        raise ConfigError(f"model: {network.__name__} cannot be built so: {error}") from error
+    _try_out(net, num_classes, in_channels, image_size)
+    return net
+
+
+def check_target(target: str, allowed: Sequence[str] = ()) -> None:
+    """Refuse to import a network that a checkpoint names, unless it is of this project or allowed.
+
+    A ``_target_`` is code that runs, and a checkpoint may come from anyone.
+
+    Args:
+        target: The import path.
+        allowed: Prefixes that are allowed besides ``fer.models.``, such as ``my_package.``.
+
+    Raises:
+        ConfigError: The target has none of the prefixes.
+    """
+    prefixes = [prefix.rstrip(".") + "." for prefix in (_OWN, *allowed)]
+    if not str(target).startswith(tuple(prefixes)):
+        package = str(target).partition(".")[0]
+        raise ConfigError(
+            f"the checkpoint's network is {target}, whose code this project does not know "
+            f"(allowed: {', '.join(prefixes)}). If you trust it: allow_targets=[{package}.]"
+        )
+
+
+def _import_network(target: object) -> type[nn.Module]:
+    example = "Expected the import path of a class, such as fer.models.cnn.CNN or my_package.MyNet"
+    if target is None or target == "???":
+        raise ConfigError(f"model._target_ is missing. {example}.")
+    module_name, _, class_name = str(target).rpartition(".")
+    if not module_name or module_name.startswith("."):
+        raise ConfigError(f"model._target_={target} is not complete. {example}.")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing != module_name and not module_name.startswith(f"{missing}."):
+            raise ConfigError(f"model._target_={target} cannot be imported: {error}") from error
+        raise ConfigError(f"model._target_={target}: {_missing_module(missing)}") from error
+    network = getattr(module, class_name, None)
+    if not (isinstance(network, type) and issubclass(network, nn.Module)):
+        classes = [value for value in vars(module).values() if isinstance(value, type)]
+        close = did_you_mean(class_name, [cls.__name__ for cls in classes if issubclass(cls, nn.Module)])
+        raise ConfigError(f"model._target_={target}: {module_name} has no torch.nn.Module class {class_name}.{close}")
+    return network
+
+
+def _missing_module(name: str) -> str:
+    parent, _, last = name.rpartition(".")
+    if not parent:
+        return (
+            f"there is no module {name}. Is its folder on Python's path? Run from that folder with "
+            f"python -m, or install the package (pip install -e <folder>)."
+        )
+    path = getattr(importlib.import_module(parent), "__path__", [])
+    siblings = [module.name for module in pkgutil.iter_modules(path)]
+    return f"{parent} has no module {last}.{did_you_mean(last, siblings)}"
+
+
+def _try_out(net: nn.Module, num_classes: int, in_channels: int, image_size: int) -> None:
+    """Raise ConfigError unless the network makes logits of two images."""
+    name = type(net).__name__
+    images = torch.zeros(2, in_channels, image_size, image_size)
+    try:
+        with rehearsal(net), torch.no_grad():
+            logits = net(images)
+    except Exception as error:  # the network may be the user's: any reason
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(
+            f"{name} does not run on images of shape {tuple(images.shape)} (are they too small for it? "
+            f"data.image_size={image_size}): {type(error).__name__}: {error}\n"
+            f"  at {line.filename}:{line.lineno}"
+        ) from error
+    got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if got != (2, num_classes):
+        raise ConfigError(
+            f"{name} must return logits of shape (2, {num_classes}) (images, classes) for images of shape "
+            f"{tuple(images.shape)}, but got {got}"
+        )

@@ -1,0 +1,187 @@
+"""The LightningModule: one network, its loss, its optimiser and its scores, rebuilt from plain data alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from fer.build import build
+from fer.errors import ConfigError, TrainingError
+from fer.metrics import classification_metrics, epoch_scores
+from fer.models import build_model
+from fer.optim import build_optimizer, build_scheduler
+from fer.preprocessing import Preprocessing
+
+TTA = ("none", "flip")
+
+
+class FERModule(pl.LightningModule):
+    """Trains and applies one network on uint8 face images.
+
+    Every argument is plain data and is stored in the checkpoint, which is thus enough to rebuild the module.
+
+    Args:
+        classes: Class names in label order.
+        preprocessing: ``image_size``, ``channels``, ``mean`` and ``std`` of the network's input.
+        model: The ``model`` group: ``_target_`` and options.
+        loss: The ``loss`` group: ``_target_`` and options, with ``class_weights`` as a list or None.
+        optimizer: The ``optimizer`` group.
+        scheduler: The ``scheduler`` group.
+        mixup: The ``mixup`` group: ``mixup_alpha`` and ``cutmix_alpha``, 0 for off.
+        monitor: The validation score that checkpoints and plateau schedules watch.
+        seed: Seeds each training step's random numbers.
+        channels_last: Keep weights and images in channels-last memory format.
+        load_weights: Fetch pretrained weights if ``model`` asks for them; off when a checkpoint brings its own.
+
+    Raises:
+        ConfigError: If an option cannot be used.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        preprocessing: Mapping[str, Any],
+        model: Mapping[str, Any],
+        loss: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any],
+        mixup: Mapping[str, float],
+        monitor: str = "val/f1_macro",
+        seed: int = 0,
+        channels_last: bool = False,
+        load_weights: bool = True,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["load_weights"], logger=False)
+        self.classes = list(classes)
+        self.preprocess = Preprocessing.from_dict(preprocessing)
+        self.net = build_model(
+            model,
+            len(classes),
+            self.preprocess.channels,
+            self.preprocess.image_size,
+            load_weights=load_weights,
+        )
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net.to(memory_format=self.memory_format)
+        self.loss = _build_loss(loss)
+        self.mix = _build_mix(mixup, len(classes))
+        self.train_metrics = classification_metrics(len(classes), "train/")
+        self.val_metrics = classification_metrics(len(classes), "val/")
+        self.val_confusion: Tensor | None = None  # int64 (C, C) of the last validation epoch
+        self.tta = "none"  # set before prediction, see fer.results
+
+    @property
+    def backbone(self) -> nn.Module:
+        """What Lightning's BackboneFinetuning freezes and unfreezes.
+
+        Raises:
+            ConfigError: If the network has no backbone.
+        """
+        backbone = getattr(self.net, "backbone", None)
+        if backbone is None:
+            raise ConfigError(f"callbacks.finetuning: {type(self.net).__name__} has no backbone to unfreeze.")
+        return backbone  # type: ignore[no-any-return]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, float (B, C), for images as stored: uint8 (B, H, W) or (B, H, W, 3)."""
+        return self.net(self.preprocess(images).contiguous(memory_format=self.memory_format))  # type: ignore[no-any-return]
+
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Seed the step by its place in the run, so that a resumed run draws what the uninterrupted one would have."""
+        place = [self.hparams["seed"], self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch of ``image`` and ``label``."""
+        images, labels = batch["image"], batch["label"]
+        x = self.preprocess(images).contiguous(memory_format=self.memory_format)
+        target = labels
+        if self.mix is not None:
+            x, target = self.mix(x, labels)
+        logits = self.net(x)
+        loss = self.loss(logits, target)
+        self._refuse_non_finite(loss, batch_idx)
+        self.train_metrics.update(logits.detach().argmax(1), labels if target.ndim == 1 else target.argmax(1))
+        self.log("train/loss_step", loss, prog_bar=True)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss  # type: ignore[no-any-return]
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Score a batch of ``image`` and ``label``."""
+        logits = self(batch["image"])
+        loss = self.loss(logits, batch["label"])
+        self.val_metrics.update(logits.argmax(1), batch["label"])
+        self.log("val/loss", loss, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True)
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Return ``probabilities`` float32 (B, C) and the batch's ``row`` and ``label``."""
+        views = [batch["image"]]
+        if self.tta == "flip":
+            views.append(batch["image"].flip(2))  # the width, of (B, H, W[, 3])
+        probabilities = torch.stack([self(view).float().softmax(1) for view in views]).mean(0)
+        return {"probabilities": probabilities, "row": batch["row"], "label": batch["label"]}
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's training scores."""
+        scores, _ = epoch_scores(self.train_metrics, self.classes)
+        # Already the same on every process; sync_dist keeps Lightning from warning of that.
+        self.log_dict(scores, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's validation scores, and keep its confusion matrix for the callbacks."""
+        scores, self.val_confusion = epoch_scores(self.val_metrics, self.classes)
+        shown = {name: scores.pop(name) for name in ("val/accuracy", "val/f1_macro")}
+        self.log_dict(shown, prog_bar=True, sync_dist=True)
+        self.log_dict(scores, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """Build optimiser and schedule."""
+        optimizer = build_optimizer(self.hparams["optimizer"], self.net)
+        batches = self._batches_per_epoch()
+        steps = math.ceil(batches / self.trainer.accumulate_grad_batches)
+        total = self.trainer.max_steps if self.trainer.max_steps > 0 else steps * max(1, self.trainer.max_epochs or 1)
+        scheduler = build_scheduler(self.hparams["scheduler"], optimizer, total, batches, self.hparams["monitor"])
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def _batches_per_epoch(self) -> int:
+        # Lightning's estimated_stepping_batches would make the loaders here, before a resumed run knows its epoch.
+        batches = len(self.trainer.datamodule.train_batches(world_size=self.trainer.world_size))  # type: ignore[attr-defined]
+        limit = self.trainer.limit_train_batches
+        return min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+
+    def _refuse_non_finite(self, loss: Tensor, batch_idx: int) -> None:
+        # On a GPU the look costs a synchronisation, so it is taken now and then; a bad loss stays bad until then.
+        if self.device.type != "cpu" and batch_idx % 50 and not self.trainer.is_last_batch:
+            return
+        if not torch.isfinite(loss):
+            lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+            raise TrainingError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch}, step {self.global_step}, at lr {lr:.3g}. "
+                f"Try a lower optimizer.lr, gradient clipping (trainer.gradient_clip_val=1) or, with 16-mixed, "
+                f"trainer.precision=bf16-mixed. The last good checkpoint is kept in the run's checkpoints folder."
+            )
+
+
+def _build_loss(node: Mapping[str, Any]) -> nn.Module:
+    options = dict(node)
+    weights = options.pop("class_weights")
+    if weights is not None:
+        options["weight"] = None
+        return build(options, "loss", weight=torch.tensor(weights, dtype=torch.float32))  # type: ignore[no-any-return]
+    return build(options, "loss")  # type: ignore[no-any-return]
+
+
+def _build_mix(node: Mapping[str, float], num_classes: int) -> v2.Transform | None:
+    """Return torchvision's MixUp, CutMix, or an even choice of both; None if both are off."""
+    mixes: list[v2.Transform] = []
+    if node["mixup_alpha"] > 0:
+        mixes.append(v2.MixUp(alpha=node["mixup_alpha"], num_classes=num_classes))
+    if node["cutmix_alpha"] > 0:
+        mixes.append(v2.CutMix(alpha=node["cutmix_alpha"], num_classes=num_classes))
+    return v2.RandomChoice(mixes) if mixes else None

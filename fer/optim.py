@@ -1,0 +1,160 @@
+"""Optimisers (timm's registry of torch's and its own), parameter groups and learning-rate schedules (torch's)."""
+
+import inspect
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2, list_optimizers, param_groups_layer_decay
+from timm.optim._optim_factory import default_registry
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from fer.build import build, locate
+from fer.errors import ConfigError, did_you_mean
+
+
+def parameter_groups(
+    net: nn.Module,
+    lr: float,
+    weight_decay: float,
+    backbone_lr_factor: float = 1.0,
+    layer_decay: float | None = None,
+) -> list[dict[str, Any]]:
+    """Sort a network's trainable parameters into groups by learning rate and weight decay.
+
+    Biases, norms and whatever the network lists in ``no_weight_decay()`` are not decayed.
+
+    Args:
+        net: The network; ``backbone_lr_factor`` and ``layer_decay`` act on its ``backbone``.
+        lr: The head's learning rate.
+        weight_decay: For the weights that are decayed.
+        backbone_lr_factor: Backbone's learning rate as a fraction of the head's.
+        layer_decay: Factor from each of the backbone's blocks to the one before (timm's blocks); None for none.
+
+    Raises:
+        ConfigError: If nothing is trainable, or a backbone is asked for and there is none.
+    """
+    backbone = getattr(net, "backbone", None)
+    if backbone is None and (backbone_lr_factor != 1.0 or layer_decay is not None):
+        raise ConfigError(
+            f"optimizer.backbone_lr_factor and optimizer.layer_decay need a model with a backbone; "
+            f"{type(net).__name__} has none."
+        )
+    scales: dict[int, float] = {}
+    if backbone is not None:
+        scales = {id(p): backbone_lr_factor for p in backbone.parameters()}
+        if layer_decay is not None:
+            for group in param_groups_layer_decay(backbone, layer_decay=layer_decay):
+                scales.update({id(p): backbone_lr_factor * group["lr_scale"] for p in group["params"]})
+    undecayed = _no_weight_decay(net) | {f"backbone.{name}" for name in _no_weight_decay(backbone)}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            decay = 0.0 if parameter.ndim <= 1 or name in undecayed else weight_decay
+            groups[scales.get(id(parameter), 1.0), decay].append(parameter)
+    if not groups:
+        raise ConfigError("model.freeze: no parameter is left to train.")
+    return [
+        {"params": parameters, "lr": lr * scale, "weight_decay": decay}
+        for (scale, decay), parameters in sorted(groups.items(), key=lambda item: item[0], reverse=True)
+    ]
+
+
+def _no_weight_decay(net: nn.Module | None) -> set[str]:
+    """Return the parameters that a network itself (timm's do) exempts from weight decay."""
+    names = getattr(net, "no_weight_decay", set)
+    return set(names())
+
+
+def build_optimizer(node: Mapping[str, Any], net: nn.Module) -> torch.optim.Optimizer:
+    """Build the optimiser that the ``optimizer`` group names, over :func:`parameter_groups`.
+
+    Args:
+        node: ``name`` (one of timm's), ``lr``, ``weight_decay``, ``backbone_lr_factor``, ``layer_decay``; every other
+            key goes to the optimiser.
+        net: The network.
+
+    Raises:
+        ConfigError: If the name is unknown or the optimiser refuses an option.
+    """
+    options = dict(node)
+    name, lr, weight_decay = options.pop("name"), options.pop("lr"), options.pop("weight_decay")
+    grouping = {key: options.pop(key) for key in ("backbone_lr_factor", "layer_decay")}
+    known = [str(known) for known in list_optimizers()]
+    if name.lower() not in known:
+        raise ConfigError(f"optimizer.name={name} is unknown.{did_you_mean(name, known)}")
+    info = default_registry.get_optimizer_info(name)
+    # timm drops these without a word where the optimiser has no such option.
+    for key, has in (("eps", info.has_eps), ("betas", info.has_betas), ("momentum", info.has_momentum)):
+        if key in options and not has:
+            raise ConfigError(f"optimizer.{key}: {name} has no such option.")
+    groups = parameter_groups(net, lr, weight_decay, **grouping)
+    try:
+        return create_optimizer_v2(groups, opt=name, lr=lr, weight_decay=weight_decay, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer: {name} refuses its options: {error}") from error
+
+
+def warmup_cosine(
+    optimizer: torch.optim.Optimizer,
+    total_steps: int,
+    steps_per_epoch: int,
+    warmup_epochs: float = 0.0,
+    min_factor: float = 0.0,
+) -> LambdaLR:
+    """Linear warm-up, then half a cosine down to ``min_factor`` times the learning rate, step by step.
+
+    Source: Loshchilov & Hutter, "SGDR", ICLR 2017, https://arxiv.org/abs/1608.03983 (without restarts).
+    """
+    warmup = min(round(warmup_epochs * steps_per_epoch), total_steps - 1)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        done = min(1.0, (step - warmup) / max(1, total_steps - warmup))
+        return min_factor + (1 - min_factor) * 0.5 * (1 + math.cos(math.pi * done))
+
+    return LambdaLR(optimizer, factor)
+
+
+def build_scheduler(
+    node: Mapping[str, Any],
+    optimizer: torch.optim.Optimizer,
+    total_steps: int,
+    steps_per_epoch: int,
+    monitor: str,
+) -> dict[str, Any]:
+    """Build the schedule that the ``scheduler`` group names, as Lightning wants it.
+
+    What only the run knows is filled in by parameter name where the node leaves it out: ``total_steps``,
+    ``steps_per_epoch`` and ``max_lr`` (each group's learning rate).
+
+    Args:
+        node: ``_target_``, ``interval`` (``step`` or ``epoch``) and the schedule's options.
+        optimizer: The optimiser.
+        total_steps: Number of optimiser steps of the whole run.
+        steps_per_epoch: Number of batches of an epoch.
+        monitor: The score that a plateau schedule watches.
+    """
+    options = dict(node)
+    interval = options.pop("interval")
+    run = {
+        "optimizer": optimizer,
+        "total_steps": total_steps,
+        "steps_per_epoch": steps_per_epoch,
+        "max_lr": [group["lr"] for group in optimizer.param_groups],
+    }
+    target = locate(options["_target_"], "scheduler")
+    takes = inspect.signature(target).parameters
+    if "total_steps" in takes and "steps_per_epoch" in takes and target is not warmup_cosine:
+        del run["steps_per_epoch"]  # OneCycleLR takes one or the other
+    known = {key: value for key, value in run.items() if key in takes and options.get(key) is None}
+    scheduler = build(options, "scheduler", **known)
+    if isinstance(scheduler, ReduceLROnPlateau):
+        # Lightning steps an epoch's plateau schedule after the epoch's checkpoint is written, so a resumed run would lack
+        # that step. Counted in steps it is taken right after validation, before the checkpoint.
+        return {"scheduler": scheduler, "interval": "step", "frequency": steps_per_epoch, "monitor": monitor}
+    return {"scheduler": scheduler, "interval": interval}

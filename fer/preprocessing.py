@@ -1,0 +1,101 @@
+"""From a stored uint8 image to a network's input: what travels with every checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from fer.errors import ConfigError
+
+# Near the mean and spread of aligned grey faces (FER2013: 0.508, 0.255); a network trained from scratch needs no more.
+DEFAULT_MEAN, DEFAULT_STD = 0.5, 0.25
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Input size, channels and normalisation of a network.
+
+    Attributes:
+        image_size: Side of the square input in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        mean: Mean of each channel, of images in [0, 1].
+        std: Standard deviation of each channel.
+    """
+
+    image_size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """Rebuild from the plain data that a checkpoint holds."""
+        return cls(int(values["image_size"]), int(values["channels"]), tuple(values["mean"]), tuple(values["std"]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data (numbers and lists)."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Scale, resize, convert between grey and RGB, and normalise a batch on the device it is on.
+
+        Args:
+            images: uint8 of shape (B, H, W) or (B, H, W, 3).
+
+        Returns:
+            float32 of shape (B, channels, image_size, image_size).
+        """
+        grey = images.ndim == 3
+        x = (images[:, None] if grey else images.permute(0, 3, 1, 2)).float().div_(255)
+        if x.shape[1] == 3 and self.channels == 1:
+            weights = x.new_tensor([0.299, 0.587, 0.114])  # ITU-R BT.601, as PIL's and OpenCV's grey
+            x = (x * weights.view(1, 3, 1, 1)).sum(1, keepdim=True)
+        if x.shape[-2:] != (self.image_size, self.image_size):
+            size = (self.image_size, self.image_size)
+            x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+        if x.shape[1] == 1 and self.channels == 3:
+            x = x.expand(-1, 3, -1, -1)
+        shape = (1, self.channels, 1, 1)
+        return (x - x.new_tensor(self.mean).view(shape)) / x.new_tensor(self.std).view(shape)
+
+
+def resolve(data: Mapping[str, Any], pretrained: tuple[int, Sequence[float], Sequence[float]] | None) -> Preprocessing:
+    """Settle the network's input: what the user set, else what the pretrained weights want, else the data's own.
+
+    Args:
+        data: ``image_size``, ``channels``, ``mean`` and ``std`` as the user set them (None where not), and
+            ``native_size`` and ``native_channels`` of the stored images.
+        pretrained: Input size, mean and std of the weights that training starts from; None from scratch.
+
+    Raises:
+        ConfigError: If ``mean`` or ``std`` do not fit the channels.
+    """
+    size, mean, std = pretrained or (data["native_size"], [DEFAULT_MEAN], [DEFAULT_STD])
+    channels = data["channels"] or (3 if pretrained else data["native_channels"])
+
+    def per_channel(key: str, default: Sequence[float]) -> tuple[float, ...]:
+        value = default if data[key] is None else data[key]
+        values = tuple(float(v) for v in value) if isinstance(value, Sequence) else (float(value),)
+        if len(values) == 1:
+            return values * channels
+        if channels == 1 and data[key] is None:  # RGB statistics of pretrained weights, for a grey first layer
+            return (sum(values) / len(values),)
+        if len(values) != channels:
+            raise ConfigError(f"data.{key}={list(values)}: needs one number, or one for each of {channels} channels.")
+        return values
+
+    resolved = Preprocessing(data["image_size"] or size, channels, per_channel("mean", mean), per_channel("std", std))
+    if min(resolved.std) <= 0:
+        raise ConfigError(f"data.std={list(resolved.std)}: must be above 0.")
+    return resolved
+
+
+def of_pretrained(model: Mapping[str, Any]) -> tuple[int, Sequence[float], Sequence[float]] | None:
+    """Return input size, mean and std of the pretrained weights that a ``model`` group asks for; None from scratch."""
+    if not (model.get("pretrained") or model.get("checkpoint_path")):
+        return None
+    from fer.models.timm_model import pretrained_input
+
+    return pretrained_input(model["name"])

@@ -1,0 +1,149 @@
+"""A run's folder and what is said about a run: opened, described, summed up."""
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from fer import __version__, environment
+from fer.data.base import FERDataModule
+from fer.data.samples import SPLITS
+from fer.errors import ConfigError
+from fer.module import FERModule
+
+log = logging.getLogger(__name__)
+
+# What may differ between a run and its continuation without a word.
+_OF_THE_COMMAND = ("ckpt", "output_dir")
+
+
+def open_run(run: Path, config: Mapping[str, Any]) -> None:
+    """Write ``config.yaml`` and ``environment.json`` into a new run's folder, or check them against a resumed run's.
+
+    Raises:
+        ConfigError: If the folder holds another run's checkpoints.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    path = run / "config.yaml"
+    own = config["ckpt"] is not None and run.resolve() in Path(config["ckpt"]).resolve().parents
+    if (run / "checkpoints").exists() and any((run / "checkpoints").glob("*.ckpt")) and not own:
+        raise ConfigError(f"output_dir={run} already holds a run. Go on with it by resume={run}, or choose another.")
+    if own and path.exists():
+        before, now = _flat(yaml.safe_load(path.read_text())), _flat(config)
+        for key in sorted({*before, *now} - {*_OF_THE_COMMAND}):
+            if before.get(key) != now.get(key):
+                log.warning("resumed with %s=%s; the run was started with %s", key, now.get(key), before.get(key))
+    path.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    with (run / "environment.json").open("a" if own else "w") as file:  # one JSON object a start
+        file.write(json.dumps(environment.describe()) + "\n")
+
+
+def quieten(first: bool) -> None:
+    """Silence what a user can do nothing about; in every process but the first, all but warnings."""
+    for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if not first:
+        logging.getLogger("fer").setLevel(logging.ERROR)
+    for message in (
+        r".*LeafSpec.*",  # Lightning 2.6 uses a name that torch 2.15 deprecates
+        r".*does not have many workers.*",  # loaders without augmentation are fastest without workers
+        r".*your dataloader is not resumable.*",  # it is: fer.data.sampling goes on in mid-epoch
+        r".*smaller than the logging interval.*",  # epochs are logged whatever the interval
+        r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
+        r".*custom batch sampler.*for prediction.*",  # EvalBatches returns every sample once
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def describe(datamodule: FERDataModule, module: FERModule, trainer: pl.Trainer, run: Path) -> None:
+    """Say what is about to be trained, on what, with what, and where it goes."""
+    samples, size = datamodule.samples, module.preprocess
+    stored = "x".join(str(side) for side in samples.images.shape[1:3])
+    counts = ", ".join(f"{split} {len(datamodule.rows(split)):,}" for split in SPLITS)
+    parameters = sum(p.numel() for p in module.net.parameters())
+    trainable = sum(p.numel() for p in module.net.parameters() if p.requires_grad)
+    frozen = "" if trainable == parameters else f", {trainable:,} of them trainable"
+    name = getattr(module.net, "name", type(module.net).__name__)
+    log.info("fer %s on %s", __version__, _device(trainer))
+    log.info("data   %s: %s images of %s, classes %s", datamodule.name, counts, stored, ", ".join(module.classes))
+    colour = "grey" if size.channels == 1 else "RGB"
+    log.info(
+        "model  %s: %s parameters%s, input %dx%d %s",
+        name, f"{parameters:,}", frozen, size.image_size, size.image_size, colour,
+    )  # fmt: skip
+    log.info("run    %s", run)
+
+
+def _device(trainer: pl.Trainer) -> str:
+    kind = trainer.strategy.root_device.type
+    if kind == "cuda":
+        kind = torch.cuda.get_device_name()
+    cores = f", {torch.get_num_threads()} threads" if kind == "cpu" else ""
+    return f"{trainer.world_size} x {kind}{cores}, precision {trainer.precision}"
+
+
+def best(trainer: pl.Trainer) -> ModelCheckpoint:
+    """Return the callback that kept the best checkpoint.
+
+    Raises:
+        ConfigError: If there is none, or it kept none.
+    """
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
+            return callback
+    raise ConfigError(
+        "callbacks: no ModelCheckpoint kept a best checkpoint. It needs a monitor, and the run an epoch with validation."
+    )
+
+
+def summary(config: Mapping[str, Any], checkpoint: ModelCheckpoint, trainer: pl.Trainer) -> dict[str, Any]:
+    """Return what ``metrics.json`` says beside the scores."""
+    progress = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+    assert checkpoint.best_model_score is not None
+    return {
+        "name": config["name"],
+        "monitor": checkpoint.monitor,
+        "best_score": float(checkpoint.best_model_score),
+        "best_epoch": int(progress["epoch"]),
+        "epochs": trainer.current_epoch,
+        "tta": config["tta"],
+        "checkpoint": str(checkpoint.best_model_path),
+    }
+
+
+def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+    """Put the choices that runs differ by, and the final scores, into TensorBoard's HParams tab."""
+    choices = HydraConfig.get().runtime.choices
+    groups = ("model", "data", "transforms", "optimizer", "scheduler", "loss", "mixup")
+    values = {group: str(choices.get(group)) for group in groups}
+    for group in ("optimizer", "scheduler", "loss", "mixup"):
+        values |= {f"{group}.{key}": value for key, value in _flat(config[group]).items()}
+    values |= {f"data.{key}": config["data"].get(key) for key in ("batch_size", "image_size", "sampler")}
+    values |= {"seed": config["seed"], "max_epochs": config["trainer"]["max_epochs"]}
+    values = {key: value for key, value in values.items() if isinstance(value, bool | int | float | str)}
+    final = {
+        f"final/{split}_{score}": metrics[split][score]
+        for split in ("val", "test")
+        if split in metrics
+        for score in ("accuracy", "balanced_accuracy", "f1_macro")
+    }
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(values, final, step=trainer.current_epoch)
+            logger.save()
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, Mapping):
+        return {prefix: node}
+    parts = [_flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items()]
+    return {key: value for part in parts for key, value in part.items()}

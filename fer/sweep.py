@@ -1,0 +1,105 @@
+"""The end of a multirun: one table of all its jobs, sorted by score, also when some of them failed."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+_FAILURE = "error.txt"
+_folder: Path | None = None
+
+
+class RememberFolder(Callback):
+    """Hydra callback: keep the sweep's folder for :func:`report`, which also runs after a failed job."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called before the first job."""
+        global _folder
+        _folder = Path(config.hydra.sweep.dir)
+
+
+def note_failure(message: str) -> None:
+    """Leave a failed job's error in its folder."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _FAILURE).write_text(message + "\n")
+    print(f"job {HydraConfig.get().job.num} failed: {message}", flush=True)
+
+
+def collect(folder: Path) -> list[dict[str, Any]]:
+    """Return a row for each job of a sweep: overrides, score, folder; best first, failed jobs last."""
+    rows = []
+    for job in sorted(path for path in folder.iterdir() if (path / ".hydra" / "overrides.yaml").is_file()):
+        overrides = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text())
+        row: dict[str, Any] = {
+            "job": job.name,
+            "overrides": dict(o.split("=", 1) for o in overrides),
+            "folder": job,
+        }
+        if (job / "metrics.json").is_file():
+            metrics = json.loads((job / "metrics.json").read_text())
+            row |= {
+                "monitor": metrics["monitor"],
+                "score": metrics["best_score"],
+                "epoch": metrics["best_epoch"] + 1,
+            }
+            row |= {split: metrics[split] for split in ("val", "test") if split in metrics}
+        else:
+            error = job / _FAILURE
+            row["error"] = error.read_text().strip().splitlines()[0] if error.is_file() else "did not finish"
+        rows.append(row)
+    lowest_first = any(str(row.get("monitor", "")).endswith("loss") for row in rows)
+    return sorted(
+        rows,
+        key=lambda row: float("inf") if "score" not in row else row["score"] * (1 if lowest_first else -1),
+    )
+
+
+def report() -> None:
+    """Print the table of the sweep that this process ran, if it ran one, and write it as ``sweep.csv``."""
+    if _folder is None or not _folder.is_dir():
+        return
+    rows = collect(_folder)
+    if not rows:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    # What all jobs have in common tells none of them apart.
+    keys = list(dict.fromkeys(key for row in rows for key in row["overrides"]))
+    varied = [key for key in keys if len({row["overrides"].get(key) for row in rows}) > 1] or keys
+    monitor = next((row["monitor"] for row in rows if "monitor" in row), "score")
+    names = {"accuracy": "acc", "f1_macro": "macro F1"}
+    scores = [(split, score) for split in ("val", "test") for score in names if f"{split}/{score}" != monitor]
+    header = ["job", *varied, monitor, "epoch", *(f"{split} {names[score]}" for split, score in scores)]
+    lines = []
+    for row in rows:
+        line = [row["job"], *(row["overrides"].get(key, "") for key in varied)]
+        if "score" in row:
+            line += [f"{row['score']:.4f}", str(row["epoch"])]
+            line += [f"{row[split][score]:.4f}" if split in row else "" for split, score in scores]
+        else:
+            line += ["failed", "", *[""] * len(scores)]
+        lines.append(line)
+    table = Table(title=f"{len(rows)} jobs, best first", title_justify="left", box=None)
+    for name in header:
+        table.add_column(name, justify="left" if name in varied else "right")
+    for line in lines:
+        table.add_row(*line)
+    console = Console()
+    console.print(table)
+    for row in rows:
+        if "error" in row:
+            console.print(f"job {row['job']} failed: {row['error']}", soft_wrap=True, highlight=False, style="red")
+    with (_folder / "sweep.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*header, "folder", "error"])
+        writer.writerows(
+            [*line, str(row["folder"]), row.get("error", "")] for line, row in zip(lines, rows, strict=True)
+        )
+    console.print(f"sweep: {_folder}  (compare: tensorboard --logdir {_folder})", soft_wrap=True, highlight=False)

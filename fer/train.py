@@ -1,0 +1,110 @@
+"""Train a network: ``python -m fer.train model=densenet121 data=fer2013 trainer.devices=2``."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from fer import cli
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def train(cfg: "DictConfig") -> float | None:
+    """Train, choose the best checkpoint on the validation split, and score it there and, once, on the test split.
+
+    Args:
+        cfg: The composed ``conf/train.yaml``.
+
+    Returns:
+        The best validation score, which a sweep compares; None in every process but the first.
+
+    Raises:
+        FERError: If the config, the data or the run allows no training.
+        Interrupted: If the run was asked to stop; it has saved its state.
+    """
+    # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
+    from pathlib import Path
+
+    import pytorch_lightning as pl
+    from omegaconf import OmegaConf
+
+    from fer import launch, preprocessing, results, run_folder
+    from fer.build import build
+    from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module
+    from fer.module import FERModule
+
+    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    run = Path(config["output_dir"])
+    first = not launch.is_child()
+    if first:
+        run_folder.open_run(run, config)
+    run_folder.quieten(first)
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+
+    # Data.
+    datamodule = build(config["data"], "data", seed=config["seed"], transforms=config["transforms"])
+    datamodule.setup("fit")
+    classes = datamodule.classes
+
+    # Network: its input follows the pretrained weights, where there are any.
+    pretrained = preprocessing.of_pretrained(config["model"])
+    model_input = preprocessing.resolve(datamodule.input_options, pretrained)
+    if config["loss"]["class_weights"] == "balanced":
+        counts = datamodule.class_counts("train")
+        config["loss"]["class_weights"] = (counts.sum() / (len(classes) * counts)).tolist()
+    module = FERModule(
+        classes=list(classes),
+        preprocessing=model_input.as_dict(),
+        **{key: config[key] for key in ("model", "loss", "optimizer", "scheduler", "mixup")},
+        **{key: config[key] for key in ("monitor", "seed", "channels_last")},
+        load_weights=config["ckpt"] is None,
+    )
+    if config["compile"]:
+        module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
+
+    # Fit, in one process per device.
+    callbacks = [build(node, f"callbacks.{name}") for name, node in config["callbacks"].items() if node]
+    loggers = [build(node, f"logger.{name}") for name, node in config["logger"].items() if node]
+    trainer = build(
+        config["trainer"], "trainer", callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()],
+        default_root_dir=str(run), use_distributed_sampler=False,
+    )  # fmt: skip
+    if first:
+        run_folder.describe(datamodule, module, trainer, run)
+    if config["ckpt"]:
+        load_checkpoint(config["ckpt"])  # says clearly what is wrong with a file that cannot be resumed from
+    with launch.processes(trainer, "fer.train"):
+        trainer.fit(module, datamodule, ckpt_path=config["ckpt"], weights_only=True)
+    if not first or not trainer.is_global_zero or trainer.fast_dev_run:
+        return None
+
+    # Score the best checkpoint on one device, the test split once.
+    checkpoint = run_folder.best(trainer)
+    own_package = config["model"]["_target_"].rpartition(".")[0]
+    best = load_module(checkpoint.best_model_path, allow_targets=(own_package,))
+    best.tta = config["tta"]
+    single = pl.Trainer(
+        accelerator=config["trainer"]["accelerator"], devices=1, precision=config["trainer"]["precision"],
+        logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
+        default_root_dir=str(run),
+    )  # fmt: skip
+    splits = [split for split in ("val", "test") if len(datamodule.rows(split))]
+    predictions = [results.predict(best, datamodule, split, single) for split in splits]
+    summary = run_folder.summary(config, checkpoint, trainer)
+    metrics = results.write(run, predictions, classes, summary)
+    run_folder.log_hparams(trainer, config, metrics)
+    notes = [] if "test" in splits else ["There is no test split, so this run has no test score."]
+    results.print_tables(metrics, splits, run, notes)
+    assert checkpoint.best_model_score is not None
+    return float(checkpoint.best_model_score)
+
+
+def main() -> None:
+    """Compose the config from the command line and train."""
+    cli.run(train, "train")
+
+
+if __name__ == "__main__":
+    # Through the import, so that sweeps can hand the function to other processes by its name.
+    from fer.train import main as entry
+
+    entry()

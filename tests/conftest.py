@@ -1,0 +1,97 @@
+"""What all tests share: two threads at most, no network, and a command line that is run as a user would."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # tests never touch the network
+REPO = Path(__file__).parents[1]
+SHARED = REPO.parent / "shared"  # real data; tests that need it are skipped where it is absent
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return one cache of decoded images for the whole session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def command(tmp_path: Path, cache_dir: Path) -> Run:
+    """Return a function that runs ``python -m <module> <overrides>`` in an empty folder."""
+
+    def run(
+        *args: str, module: str = "fer.train", cwd: Path | None = None, env: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        environment = {
+            **os.environ,
+            "FER_CACHE": str(cache_dir),
+            "PYTHONPATH": str(REPO),
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "200",
+            **(env or {}),
+        }
+        return subprocess.run(
+            [sys.executable, "-m", module, *args],
+            cwd=cwd or tmp_path, env=environment, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+
+    return run
+
+
+# A run of a few seconds: tiny network, few faces, one thread.
+TINY = (
+    "model=simple_conv",
+    "data.num_samples=280",
+    "data.batch_size=32",
+    "data.num_workers=0",
+    "trainer.max_epochs=2",
+    "trainer.accelerator=cpu",
+    "transforms=light",
+)
+
+
+@pytest.fixture
+def train_here(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Return a function that trains in this process, as the command line would, and gives the run's folder.
+
+    Much faster than :func:`command`, which imports torch anew; errors come as exit codes and printed text all the same.
+    """
+    import logging
+
+    from hydra.core.global_hydra import GlobalHydra
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FER_CACHE", str(cache_dir))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    handlers = logging.root.handlers[:]
+
+    def run(*args: str, name: str = "run") -> Path:
+        from fer import train
+
+        GlobalHydra.instance().clear()
+        folder = tmp_path / name
+        resumed = any(arg.startswith(("resume=", "ckpt=")) for arg in args)
+        where = [] if resumed else [f"hydra.run.dir={folder}"]
+        monkeypatch.setattr("sys.argv", ["fer.train", *args, *where])
+        train.main()
+        return folder
+
+    yield run
+    logging.root.handlers = handlers

@@ -1,0 +1,238 @@
+"""The cache: exact, atomic, rebuilt when damaged, and clear when there is no space."""
+
+import errno
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer.data import cache
+from fer.data.cache import allocate, cached, default_cache_dir, fingerprint
+from fer.data.samples import Samples
+from fer.errors import DatasetError
+
+KEY = {"files": "abc", "image_size": None}
+
+
+def samples(count: int = 5, channels: int = 1, seed: int = 0) -> Samples:
+    shape = (count, 6, 6) if channels == 1 else (count, 6, 6, 3)
+    return Samples(
+        images=np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8),
+        labels=np.arange(count, dtype=np.int64) % 2,
+        splits=np.array(["train", "val", "test"])[np.arange(count) % 3],
+        ids=np.array([f"größe/{number}.png" for number in range(count)]),
+        classes=("happy", "sad"),
+    )
+
+
+def never() -> Samples:
+    raise AssertionError("the dataset was read although it is in the cache")
+
+
+def assert_equal(found: Samples, expected: Samples) -> None:
+    for name in ("images", "labels", "splits", "ids"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+    assert found.classes == expected.classes
+
+
+def only_folder(cache_dir: Path) -> Path:
+    (folder,) = cache_dir.iterdir()
+    return folder
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_second_opening_reads_the_same_from_disk(tmp_path: Path, channels: int) -> None:
+    first = cached(tmp_path, "fake", KEY, lambda: samples(channels=channels))
+    second = cached(tmp_path, "fake", KEY, never)
+    for found in (first, second):
+        assert_equal(found, samples(channels=channels))
+        assert isinstance(found.images, np.memmap)
+        assert not found.images.flags.writeable
+
+
+def test_meta_is_readable(tmp_path: Path) -> None:
+    cached(tmp_path, "fake", {**KEY, "root": Path("a/b")}, samples)
+    assert only_folder(tmp_path).name.startswith("fake-")
+    meta = json.loads((only_folder(tmp_path) / "meta.json").read_text())
+    assert meta["count"] == 5
+    assert meta["classes"] == ["happy", "sad"]
+    assert meta["key"] == {"files": "abc", "image_size": None, "root": "a/b", "format": cache.FORMAT}
+
+
+def test_another_key_is_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached(tmp_path, "fake", KEY, samples)
+    found = cached(tmp_path, "fake", {**KEY, "image_size": 6}, lambda: samples(seed=1))
+    assert_equal(found, samples(seed=1))
+    monkeypatch.setattr(cache, "FORMAT", cache.FORMAT + 1)
+    cached(tmp_path, "fake", KEY, samples)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_view_is_stored_as_it_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = samples(channels=3)
+    view = Samples(whole.images[..., 1], whole.labels, whole.splits, whole.ids, whole.classes)
+    found = cached(tmp_path, "fake", KEY, lambda: view)
+    np.testing.assert_array_equal(found.images, whole.images[..., 1])
+
+
+def test_arrays_larger_than_a_block(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 2048, 2048), dtype=np.uint8)
+    fake = samples(9)
+    large = Samples(images, fake.labels, fake.splits, fake.ids, fake.classes)
+    assert_equal(cached(tmp_path, "fake", KEY, lambda: large), large)
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "splits.npy", "ids.npy", "meta.json"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "garbage"])
+def test_damage_is_noticed_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: str) -> None:
+    cached(tmp_path, "fake", KEY, samples)
+    file = only_folder(tmp_path) / name
+    content = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes({"truncated": content[:-7], "empty": b"", "garbage": b"\x93\xff{]" * 50}[damage])
+    with caplog.at_level(logging.WARNING):
+        assert_equal(cached(tmp_path, "fake", KEY, samples), samples())
+    assert f"{only_folder(tmp_path)} is damaged" in caplog.text
+    assert_equal(cached(tmp_path, "fake", KEY, never), samples())
+
+
+def test_arrays_of_different_lengths_are_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cached(tmp_path, "fake", KEY, samples)
+    np.save(only_folder(tmp_path) / "labels.npy", np.arange(4))
+    assert_equal(cached(tmp_path, "fake", KEY, samples), samples())
+    assert "5 samples expected, found [4, 5]" in caplog.text
+
+
+def test_a_failed_read_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> Samples:
+        raise DatasetError("broken")
+
+    with pytest.raises(DatasetError, match="broken"):
+        cached(tmp_path / "cache", "fake", KEY, fail)
+    assert not (tmp_path / "cache").exists()
+
+
+def _build_slowly(cache_dir: Path, barrier: "multiprocessing.synchronize.Barrier") -> None:
+    def build() -> Samples:
+        barrier.wait(timeout=60)
+        return samples()
+
+    assert_equal(cached(cache_dir, "fake", KEY, build), samples())
+
+
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(2)  # both are past the look into the cache before either has built it
+    processes = [context.Process(target=_build_slowly, args=(tmp_path, barrier)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert_equal(cached(tmp_path, "fake", KEY, never), samples())
+    assert only_folder(tmp_path).name.startswith("fake-")
+
+
+def _write_for_ever(cache_dir: Path) -> None:
+    cache._write = lambda path, array: path.write_bytes(b"half") and time.sleep(60)
+    cached(cache_dir, "fake", KEY, samples)
+
+
+def test_a_killed_build_is_not_taken_for_a_cache(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(tmp_path,))
+    process.start()
+    for _ in range(1000):
+        if list(tmp_path.glob(".fake-*/images.npy")):
+            break
+        time.sleep(0.01)
+    assert process.pid
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert len(list(tmp_path.glob(".fake-*/images.npy"))) == 1
+    assert_equal(cached(tmp_path, "fake", KEY, samples), samples())
+    assert_equal(cached(tmp_path, "fake", KEY, never), samples())
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def full(path: Path, array: np.ndarray) -> None:
+        path.write_bytes(b"half")
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(cache, "_write", full)
+    large = samples(200_000)
+    with pytest.raises(DatasetError) as error:
+        cached(tmp_path, "fake", KEY, lambda: large)
+    message = str(error.value)
+    assert str(tmp_path / "fake-") in message
+    assert "no space left" in message
+    megabytes = sum(a.nbytes for a in (large.images, large.labels, large.splits, large.ids)) / 1e6
+    assert f"{megabytes:.0f} MB are needed" in message
+    assert "data.cache_dir=<other folder>" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_says_so() -> None:
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as error:
+        cache._write(Path("/dev/full"), np.zeros((4, 1024, 1024), np.uint8))
+    assert error.value.errno == errno.ENOSPC
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match=r"cannot write .*file.*data\.cache_dir="):
+        cached(tmp_path / "file" / "cache", "fake", KEY, samples)
+
+
+def test_allocate(tmp_path: Path) -> None:
+    array = allocate(tmp_path / "new", (4, 8, 8, 3))
+    array[:] = 7
+    assert array.sum() == 7 * array.size
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_allocate_without_space(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=rf"cannot write .*{tmp_path.name}.* MB are needed.*data\.cache_dir="):
+        allocate(tmp_path, (2**20, 2**20, 2**20))
+
+
+def test_default_cache_dir(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.delenv("FER_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert default_cache_dir() == Path("/home/someone/.cache/fer")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/scratch")
+    assert default_cache_dir() == Path("/scratch/fer")
+    monkeypatch.setenv("FER_CACHE", "~/faces")
+    assert default_cache_dir() == Path("/home/someone/faces")
+
+
+def test_fingerprint(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder / "sub").mkdir(parents=True)
+        for name in ("a.png", "sub/b.png"):
+            (tmp_path / folder / name).write_bytes(name.encode())
+            os.utime(tmp_path / folder / name, ns=(10**18, 10**18))
+    one = tmp_path / "one"
+    first = fingerprint(["a.png", "sub/b.png"], one)
+    assert first == fingerprint(["sub/b.png", "a.png"], one)
+    assert first == fingerprint([one / "a.png", one / "sub/b.png"], one)
+    assert first == fingerprint(["a.png", "sub/b.png"], tmp_path / "two")
+    assert first != fingerprint(["a.png"], one)
+    os.utime(one / "a.png", ns=(10**18, 10**18 + 1))
+    assert first != fingerprint(["a.png", "sub/b.png"], one)
+    os.utime(one / "a.png", ns=(10**18, 10**18))
+    assert first == fingerprint(["a.png", "sub/b.png"], one)
+    (one / "a.png").write_bytes(b"longer")
+    os.utime(one / "a.png", ns=(10**18, 10**18))
+    assert first != fingerprint(["a.png", "sub/b.png"], one)

@@ -1,0 +1,157 @@
+"""The command line as a user meets it, each time in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPO, TINY, Run
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["optimizer.lrr=1"], "optimizer.lrr: there is no such key. Did you mean 'optimizer.lr'?"),
+        (["optimizr.lr=1"], "Did you mean 'optimizer.lr'"),
+        (["optimizer=sdg"], "optimizer=sdg: no such option. Did you mean 'sgd'?"),
+        (["model=densnet121"], "Did you mean 'densenet121'?"),
+        (["model=resnet26"], "model=timm model.name=resnet26"),
+        (
+            ["model=timm", "model.name=resnet5O"],
+            "model.name=resnet5O: timm has no such model. Did you mean 'resnet50'",
+        ),
+        (
+            ["optimizer=timm", "optimizer.name=radm"],
+            "optimizer.name=radm: no such optimiser. Did you mean 'radam'",
+        ),
+        (["optimizer.lr=fast"], "optimizer.lr=fast: must be a number"),
+        (["optimizer.lr=-1"], "optimizer.lr=-1: must be above 0."),
+        (["data.batch_size=1.5"], "data.batch_size=1.5: must be a whole number"),
+        (["compile=3"], "compile=3: must be true or false"),
+        (["data.classes=[happy,sadd]"], "data.classes: unknown emotion 'sadd'. Did you mean 'sad'"),
+        (["data.channels=2"], "data.channels=2: must be one of null, 1, 3."),
+        (["data=folder"], "data.root: needs a value"),
+        (["monitor=test/accuracy"], "a checkpoint is never chosen on the test split. Use val/accuracy."),
+        (["monitor=val/acuracy"], "Did you mean 'val/accuracy'"),
+        (["trainer.precision=bf16mixed"], "Did you mean 'bf16-mixed'"),
+        (["resume=nowhere"], "resume=nowhere: is not a run's folder"),
+        (["model.head.dropout"], "error: "),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_mistakes_are_explained_before_torch_is_imported(
+    command: Run, tmp_path: Path, args: list[str], expected: str
+) -> None:
+    # A torch that cannot be imported: the check must not need it.
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    done = command(*args)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "torch was imported" not in done.stderr
+    assert not list(tmp_path.glob("outputs/*/*")), "a command that never ran leaves no run"
+
+
+def test_all_mistakes_are_named_at_once(command: Run) -> None:
+    done = command("optimizer.lr=abc", "data.batch_size=0", "tta=flop")
+    assert done.returncode == 2
+    for key in ("optimizer.lr=abc", "data.batch_size=0", "tta=flop"):
+        assert key in done.stderr
+
+
+def test_help_names_groups_and_keys(command: Run) -> None:
+    done = command("--help")
+    assert done.returncode == 0
+    assert "optimizer: " in done.stdout
+    assert "densenet121" in done.stdout
+
+
+def test_a_network_from_outside(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "__init__.py").write_text(
+        "from torch import nn\n"
+        "class MyNet(nn.Module):\n"
+        "    def __init__(self, num_classes, width=8):\n"
+        "        super().__init__()\n"
+        "        layers = nn.Flatten(), nn.LazyLinear(width), nn.ReLU(), nn.Linear(width, num_classes)\n"
+        "        self.net = nn.Sequential(*layers)\n"
+        "    def forward(self, x):\n"
+        "        return self.net(x)\n"
+    )
+    options = [o for o in TINY if not o.startswith("model=")]
+    done = command(*options, "model._target_=my_package.MyNet", "+model.width=4", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert "MyNet" in done.stdout
+    assert (tmp_path / "run" / "metrics.json").exists()
+    wrong = command(*options, "model._target_=my_package.MyNett")
+    assert wrong.returncode == 2
+    assert "Did you mean 'MyNet'" in wrong.stderr
+
+
+def test_sweep_reports_every_job_and_goes_on_after_a_failure(command: Run, tmp_path: Path) -> None:
+    done = command("-m", *TINY, "data.image_size=48,2", "optimizer=sgd,adamw", "hydra.sweep.dir=sweep")
+    assert done.returncode == 2
+    assert "4 jobs, best first" in done.stdout
+    for job in ("0", "1"):
+        assert (tmp_path / "sweep" / job / "metrics.json").exists()
+    for job in ("2", "3"):
+        assert f"job {job} failed" in done.stdout
+        assert "data.image_size=2" in (tmp_path / "sweep" / job / "error.txt").read_text()
+    lines = (tmp_path / "sweep" / "sweep.csv").read_text().splitlines()
+    assert len(lines) == 5
+    assert [("failed" in line) for line in lines[1:]] == [False, False, True, True]
+    scores = [float(line.split(",")[3]) for line in lines[1:3]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(
+    command: Run, tmp_path: Path, cache_dir: Path, number: signal.Signals
+) -> None:
+    recipe = [
+        *TINY,
+        "model=emotion_net",
+        "data.image_size=24",
+        "data.num_samples=700",
+        "trainer.max_epochs=4",
+    ]
+    assert command(*recipe, "hydra.run.dir=whole").returncode == 0
+
+    slow = "+callbacks.slow._target_=slow_callback.Slow"  # 0.1 s a step, so that the signal comes in mid-epoch
+    (tmp_path / "slow_callback.py").write_text(
+        "import time, pytorch_lightning as pl\n"
+        "class Slow(pl.Callback):\n"
+        "    def on_train_batch_start(self, trainer, *args):\n"
+        "        time.sleep(0.1)\n"
+    )
+    environment = {**os.environ, "FER_CACHE": str(cache_dir), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fer.train", *recipe, slow, "hydra.run.dir=cut"],
+        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "cut" / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.7)  # well into the second epoch
+    process.send_signal(number)
+    _, printed = process.communicate(timeout=60)
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 128 + number
+        assert "resume=" in printed
+        assert "Traceback" not in printed
+        step = torch.load(tmp_path / "cut/checkpoints/last.ckpt", weights_only=True)["global_step"]
+        assert step % 17 != 0, "saved between two epochs, not where it was stopped"
+    resumed = command("resume=cut", "callbacks.slow=null")
+    assert resumed.returncode == 0, resumed.stderr
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)

@@ -1,0 +1,142 @@
+"""A whole run on few faces: what it leaves, that it learns, and that it can be killed and go on."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+from conftest import TINY
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+
+Train = Callable[..., Path]
+
+
+class Killed(RuntimeError):
+    """What ends a run in the middle of a step."""
+
+
+class Kill(pl.Callback):
+    """Ends the run at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, *args: object) -> None:
+        if trainer.global_step == self.step:
+            raise Killed
+
+
+def weights(run: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_what_a_run_leaves(train_here: Train, capfd: pytest.CaptureFixture[str]) -> None:
+    run = train_here(*TINY)
+    for name in (
+        "config.yaml",
+        "environment.json",
+        "history.csv",
+        "metrics.json",
+        "predictions.csv",
+        "train.log",
+    ):
+        assert (run / name).stat().st_size > 0, name
+    for name in ("confusion.png", "curves.png"):
+        assert (run / name).read_bytes().startswith(b"\x89PNG"), name
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert list(run.glob("events.out.tfevents.*"))
+
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["data"]["num_samples"] == 280
+    assert config["output_dir"] == str(run)
+    with (run / "history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    assert [row["epoch"] for row in history] == ["0", "1"]
+    for row in history:
+        for split in ("train", "val"):
+            for score in ("loss", "accuracy", "balanced_accuracy", "f1_macro", "f1/happy", "f1/disgust"):
+                assert float(row[f"{split}/{score}"]) >= 0, (split, score)
+
+    out = capfd.readouterr().out
+    assert "synthetic: train 22" in out
+    assert "macro F1" in out
+    assert f"run: {run}" in out
+
+
+def test_scores_are_those_of_the_predictions(train_here: Train) -> None:
+    run = train_here(*TINY)
+    metrics = json.loads((run / "metrics.json").read_text())
+    with (run / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["id"] for row in rows}) == len(rows)
+    for split in ("val", "test"):
+        part = [row for row in rows if row["split"] == split]
+        labels, predicted = [row["label"] for row in part], [row["predicted"] for row in part]
+        assert metrics[split]["n"] == len(part)
+        assert metrics[split]["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
+        names = list(metrics[split]["per_class"])
+        assert metrics[split]["confusion"] == confusion_matrix(labels, predicted, labels=names).tolist()
+        per_class = f1_score(labels, predicted, labels=names, average=None, zero_division=0)
+        assert [metrics[split]["per_class"][name]["f1"] for name in names] == pytest.approx(per_class)
+        for row in part:
+            p = [float(row[f"p_{name}"]) for name in names]
+            assert sum(p) == pytest.approx(1, abs=1e-4)
+            assert names[int(np.argmax(p))] == row["predicted"]
+    # The best checkpoint is the best epoch's, and its score is that epoch's.
+    with (run / "history.csv").open() as file:
+        history = [float(row["val/f1_macro"]) for row in csv.DictReader(file)]
+    assert metrics["best_score"] == pytest.approx(max(history))
+    assert metrics["best_epoch"] == int(np.argmax(history))
+    assert metrics["val"]["f1_macro"] == pytest.approx(metrics["best_score"], abs=1e-5)
+
+
+def test_it_learns(train_here: Train) -> None:
+    run = train_here(*TINY, "data.num_samples=1400", "trainer.max_epochs=4", "transforms=none", "optimizer.lr=3e-3")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["val"]["accuracy"] > 0.35  # always "happy" would be 0.25
+
+
+def test_same_seed_same_weights_other_seed_other_weights(train_here: Train) -> None:
+    first, again = train_here(*TINY, name="a"), train_here(*TINY, "data.num_workers=2", name="b")
+    assert same(weights(first), weights(again))  # whatever the number of workers
+    assert not same(weights(first), weights(train_here(*TINY, "seed=1", name="c")))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1.0"),
+        ("scheduler=step", "scheduler.step_size=1", "optimizer=sgd"),
+        ("scheduler=onecycle", "mixup=both", "callbacks=[default,ema]"),
+    ],
+    ids=["cosine", "plateau", "step", "onecycle-mixup-ema"],
+)
+def test_resumed_run_equals_uninterrupted_run(train_here: Train, options: tuple[str, ...]) -> None:
+    model = (
+        "model=emotion_net",
+        "data.image_size=16",
+    )  # with dropout, which draws random numbers in each step
+    recipe = (*TINY, *model, "trainer.max_epochs=4", *options)
+    whole = train_here(*recipe, name="whole")
+    # Killed in its third epoch, a run has the second one's checkpoint.
+    with pytest.raises(Killed):
+        train_here(*recipe, "+callbacks.kill._target_=test_train.Kill", "+callbacks.kill.step=17", name="cut")
+    cut = whole.parent / "cut"
+    assert torch.load(cut / "checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
+    train_here(f"resume={cut}", "callbacks.kill=null")
+    assert same(weights(whole), weights(cut))
+    assert same(weights(whole, "best.ckpt"), weights(cut, "best.ckpt"))
+    a, b = ((run / "history.csv").read_text() for run in (whole, cut))
+    assert a == b
+    a, b = (json.loads((run / "metrics.json").read_text()) | {"checkpoint": ""} for run in (whole, cut))
+    assert a == b
