@@ -57,7 +57,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise FERError(
-            f"ckpt={path}: cannot be read ({path.stat().st_size} bytes): it is truncated or holds more than plain data. "
+            f"ckpt={path}: cannot be read ({path.stat().st_size} bytes): truncated, or more than plain data. "
             f"Nothing in it was run. The run's other checkpoint (best.ckpt or last.ckpt) may be whole."
         ) from error
     if not isinstance(checkpoint, dict) or "preprocessing" not in checkpoint.get("hyper_parameters", {}):

@@ -1,8 +1,8 @@
 """Start the other processes of a multi-device run, so that this works in a sweep too.
 
 Lightning starts its DDP processes by running ``sys.argv`` again. In a Hydra multirun that holds the whole sweep, so
-each child would start a sweep of its own (Lightning issue 11300). Lightning also promises that with LOCAL_RANK set it starts
-nothing: so the children are started here, with a command made from the job's own overrides and folder.
+each child would start a sweep of its own (Lightning issue 11300). Lightning also promises that with LOCAL_RANK set it
+starts nothing: so the children are started here, with a command made from the job's own overrides and folder.
 """
 
 import ctypes

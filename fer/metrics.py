@@ -15,7 +15,8 @@ def classification_metrics(num_classes: int, prefix: str) -> MetricCollection:
     """Return a split's metrics, to be updated with class indices: predictions (B,), labels (B,), both int64.
 
     ``compute()`` gives ``accuracy``; ``balanced_accuracy``, the mean of the classes' recalls; ``f1_macro``, the
-    unweighted mean of the classes' F1; ``f1``, float (C,), each class's own; and ``confusion``, int64 (C, C), true class in rows.
+    unweighted mean of the classes' F1; ``f1``, float (C,), each class's own; ``confusion``, int64 (C, C), true class
+    in rows.
 
     Args:
         num_classes: Number of classes.

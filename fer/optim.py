@@ -154,7 +154,7 @@ def build_scheduler(
     known = {key: value for key, value in run.items() if key in takes and options.get(key) is None}
     scheduler = build(options, "scheduler", **known)
     if isinstance(scheduler, ReduceLROnPlateau):
-        # Lightning steps an epoch's plateau schedule after the epoch's checkpoint is written, so a resumed run would lack
-        # that step. Counted in steps it is taken right after validation, before the checkpoint.
+        # Lightning steps an epoch's plateau schedule after the epoch's checkpoint is written, so a resumed run would
+        # lack that step. Counted in steps it is taken right after validation, before the checkpoint.
         return {"scheduler": scheduler, "interval": "step", "frequency": steps_per_epoch, "monitor": monitor}
     return {"scheduler": scheduler, "interval": interval}

@@ -101,7 +101,7 @@ def best(trainer: pl.Trainer) -> ModelCheckpoint:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
             return callback
     raise ConfigError(
-        "callbacks: no ModelCheckpoint kept a best checkpoint. It needs a monitor, and the run an epoch with validation."
+        "callbacks: no ModelCheckpoint kept a best checkpoint. It needs a monitor, the run an epoch with validation."
     )
 
 

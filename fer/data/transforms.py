@@ -6,9 +6,9 @@ Two things are done differently from a plain ``albumentations.Compose``:
   and epochs repeat each other's augmentations. Here every batch brings a seed of its own (see
   :mod:`fer.data.sampling`), so what an image looks like depends on the run's seed, the epoch and its place in the
   epoch alone: not on the number of workers, nor on what was drawn before.
-* **Speed.** At 48x48 pixels a transform's bookkeeping costs more than its pixels. There are only images here (no masks, boxes or
-  key points), so the transforms are called one after the other without Compose, and :class:`Affine` builds
-  its matrix in closed form.
+* **Speed.** At 48x48 pixels a transform's bookkeeping costs more than its pixels. There are only images here (no
+  masks, boxes or key points), so the transforms are called one after the other without Compose, and :class:`Affine`
+  builds its matrix in closed form.
 """
 
 import math

@@ -3,8 +3,8 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import f1_score
 
+from fer.data.faces import EXPRESSIONS, PROPORTIONS, SIZE, ActionUnits, draw_face, generate
 from fer.data.labels import BASIC
-from fer.data.synthetic import EXPRESSIONS, PROPORTIONS, SIZE, ActionUnits, draw_face, generate
 
 
 @pytest.fixture(scope="module")
