@@ -60,7 +60,7 @@ def check(cfg: DictConfig) -> None:
     except InterpolationResolutionError as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     values = flat(config)
-    problems = _wrong_types()
+    problems = _wrong_types(cfg)
     for key, (low, low_allowed, high) in _RANGES.items():
         value = values.get(key)
         if isinstance(value, int | float) and not (low < value <= high or (low_allowed and value == low)):
@@ -113,16 +113,16 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
     return problems
 
 
-def _wrong_types() -> list[str]:
+def _wrong_types(cfg: DictConfig) -> list[str]:
     """Compare the command line's values with the types of the values they replace."""
-    overrides = [
-        o
-        for o in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
-        if o.is_delete() is False
-    ]
-    choices = HydraConfig.get().runtime.choices
-    groups_chosen = [o.input_line for o in overrides if o.key_or_group in choices and o.input_line]
-    valued = [o for o in overrides if o.key_or_group not in choices and not o.is_add() and not o.is_force_add()]
+    overrides = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    groups_chosen, valued = [], []
+    for override in overrides:
+        key = override.key_or_group
+        if key in HydraConfig.get().runtime.choices or isinstance(OmegaConf.select(cfg, key), DictConfig):
+            groups_chosen.append(override.input_line or "")
+        elif not (override.is_add() or override.is_force_add() or override.is_delete()):
+            valued.append(override)
     if not valued:
         return []
     state = GlobalHydra.instance().hydra

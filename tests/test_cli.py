@@ -134,14 +134,14 @@ def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(
     )
     environment = {**os.environ, "FER_CACHE": str(cache_dir), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "fer.train", *recipe, slow, "hydra.run.dir=cut"],
-        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "fer.train", *recipe, slow, "data.num_workers=2", "hydra.run.dir=cut"],
+        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (tmp_path / "cut" / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.7)  # well into the second epoch
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does: the loader's workers get it too
     _, printed = process.communicate(timeout=60)
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL

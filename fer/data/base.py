@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,12 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
             "label": torch.from_numpy(self.samples.labels[rows]),
             "row": torch.from_numpy(rows),
         }
+
+
+def _leave_signals_to_parent(worker_id: int) -> None:
+    """Keep a worker alive through Ctrl-C and SIGTERM, which reach the whole process group: the parent ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -208,6 +215,7 @@ class FERDataModule(pl.LightningDataModule):
             collate_fn=cast(Any, _as_is),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
+            worker_init_fn=_leave_signals_to_parent,
             # Forked workers share the parent's memory and imports; Python 3.14 would start them afresh.
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         )

@@ -1,0 +1,75 @@
+"""Every shipped config composes, and every node in it fits what it builds."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from conftest import REPO
+from fer import cli, config_check
+from fer.build import check_options, locate
+
+CONF = REPO / "conf"
+REQUIRED = {"data=folder": ["data.root=x"], "optimizer=timm": ["optimizer.name=radam"], "model=custom": ["model._target_=torch.nn.Identity"], "model=timm": ["model.name=resnet18"]}
+# Not options of a choice but of what is built from it.
+NOT_THE_TARGETS = {"scheduler": {"interval"}, "loss": {"class_weights"}}
+
+
+def options() -> list[str]:
+    found = []
+    for group in config_check.groups(CONF):
+        for name in config_check.options(CONF, group):
+            several = group == "callbacks" and name != "default"
+            found.append(f"{group}=[default,{name}]" if several else f"{group}={name}")
+    return found
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    OmegaConf.register_new_resolver("mode_of", cli._mode_of, replace=True)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [*overrides, "hydra.runtime.output_dir=out"], return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        OmegaConf.set_struct(cfg, False)
+        del cfg.hydra
+        config_check.check(cfg)
+    return OmegaConf.to_container(cfg, resolve=True)
+
+
+def test_every_yaml_is_covered() -> None:
+    every = {p.relative_to(CONF).as_posix() for p in CONF.rglob("*.yaml")}
+    named = {f"{o.partition('=')[0]}/{o.partition('=')[2].strip('[]').split(',')[-1]}.yaml" for o in options()}
+    rest = every - named - {"train.yaml"}
+    assert all(Path(name).name.startswith("_") or name.startswith("hydra/") for name in rest), rest
+
+
+@pytest.mark.parametrize("option", options())
+def test_composes_and_fits_its_targets(option: str) -> None:
+    if option.startswith("sweep="):
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    config = composed(option, *REQUIRED.get(option, []))
+    nodes = {"data": config["data"], "model": config["model"], "trainer": config["trainer"]}
+    nodes |= {"loss": config["loss"], "scheduler": config["scheduler"]}
+    for group in ("callbacks", "logger", "transforms"):
+        nodes |= {f"{group}.{name}": node for name, node in config[group].items()}
+    given = {
+        "data": {"seed", "transforms"},
+        "model": {"num_classes", "in_channels", "image_size"},
+        "scheduler": {"optimizer", "total_steps", "steps_per_epoch", "max_lr"},
+    }
+    for where, node in nodes.items():
+        target = locate(node["_target_"], where)
+        values = {k: v for k, v in node.items() if k != "_target_" and k not in NOT_THE_TARGETS.get(where, set())}
+        if where == "data":  # the base's options, through **loading
+            continue
+        import inspect
+
+        takes = inspect.signature(target).parameters
+        check_options(target, values | {k: None for k in given.get(where, set()) if k in takes}, where)
+
+
+def test_every_config_says_what_it_is() -> None:
+    for path in CONF.rglob("*.yaml"):
+        assert "#" in path.read_text() or path.parent.name == "help", f"{path}: says nothing of itself"
