@@ -1,4 +1,4 @@
-"""Run measurements and print them as tables: ``python -m benchmarks [training] [pipeline] [csv] [startup] [memory]``."""
+"""Run measurements, print them as tables: ``python -m benchmarks [training] [pipeline] [csv] [startup] [memory]``."""
 
 import sys
 from collections.abc import Callable

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
@@ -64,6 +65,68 @@ class SampleGrid(pl.Callback):
         n = self.num_images
         figure = sample_figure(batch["image"][:n].cpu().numpy(), batch["label"][:n].tolist(), pl_module.classes)
         board.add_figure("train/samples", figure, 0)
+
+
+class ProgressiveResizing(pl.Callback):
+    """Train on smaller images first, which is faster, and on the network's own size in the end.
+
+    Validation and the checkpoint always use the network's own size, so the network must take any (global pooling).
+    Source: Howard, "Training Imagenet in 3 hours for USD 25", fast.ai 2018.
+
+    Args:
+        image_size: Side of the smaller training images in pixels.
+        share: Share of the epochs that they are used for, from the first on.
+    """
+
+    def __init__(self, image_size: int, share: float = 0.5) -> None:
+        self.image_size, self.share = image_size, share
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Choose the epoch's size."""
+        assert isinstance(pl_module, FERModule)
+        small = trainer.current_epoch < self.share * (trainer.max_epochs or 1)
+        pl_module.train_size = self.image_size if small else None
+
+
+class OptunaPruning(pl.Callback):
+    """End a trial of an Optuna sweep early when its score is below the median of the trials before it.
+
+    The run ends as if by early stopping: its best checkpoint is scored, and its score goes to the study.
+
+    Args:
+        monitor: The score that the sweep maximises.
+        storage: The study's database (``hydra.sweeper.storage``).
+        study_name: The study's name (``hydra.sweeper.study_name``).
+        startup_trials: Trials that run to their end before any is pruned.
+        warmup_epochs: Epochs of a trial before it can be pruned.
+    """
+
+    def __init__(
+        self, monitor: str, storage: str, study_name: str, startup_trials: int = 4, warmup_epochs: int = 2
+    ) -> None:
+        import optuna  # of the `sweep` extra
+
+        self.monitor = monitor
+        pruner = optuna.pruners.MedianPruner(startup_trials, warmup_epochs)
+        study = optuna.load_study(study_name=study_name, storage=storage, pruner=pruner)
+        # The sweeper keeps the trial to itself; it is the one that runs with this job's overrides.
+        chosen = set(HydraConfig.get().overrides.task)
+        running = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.RUNNING]
+        mine = [t for t in running if {f"{key}={value}" for key, value in t.params.items()} <= chosen]
+        self.trial = optuna.trial.Trial(study, mine[-1]._trial_id) if mine else None
+        if self.trial is None:
+            log.warning("callbacks.pruning: this job is no running trial of study '%s'; it is not pruned.", study_name)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report the epoch's score, and end the run if it is a poor one."""
+        if self.trial is None or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        self.trial.report(float(trainer.callback_metrics[self.monitor]), trainer.current_epoch)
+        if self.trial.should_prune():
+            log.info(
+                "pruned after epoch %d: %s is below the median of earlier trials", trainer.current_epoch, self.monitor
+            )
+            trainer.should_stop = True
 
 
 class StopOnSignal(pl.Callback):
@@ -170,7 +233,9 @@ class HistoryLogger(Logger):
         with part.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
-            writer.writerows({"epoch": number, **row} for number, row in sorted(self.rows.items()))
+            writer.writerows(
+                {"epoch": number, **row, "step": int(row["step"])} for number, row in sorted(self.rows.items())
+            )
         os.replace(part, self.path)
 
 

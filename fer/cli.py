@@ -43,7 +43,7 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     # Hydra would print a traceback of its own for our errors, and end with 1 for its own.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.path.insert(0, os.getcwd())  # a user's own network may stand in the current folder
-    OmegaConf.register_new_resolver("mode_of", _mode_of, replace=True)
+    _register_resolvers()
     checked = _Checked(task)
     try:
         sys.argv[1:] = rewrite(sys.argv[1:])
@@ -64,9 +64,16 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     sweep.report()
 
 
-def _mode_of(monitor: str) -> str:
-    """Say which way a score gets better: ``${mode_of:${monitor}}``."""
-    return "min" if monitor.endswith("loss") else "max"
+def _register_resolvers() -> None:
+    """Let configs say ``${mode_of:${monitor}}``: min for a loss, max for every other score (and Optuna's words)."""
+
+    def lower_is_better(monitor: str) -> bool:
+        return monitor.endswith("loss")
+
+    for name, low, high in (("mode_of", "min", "max"), ("direction_of", "minimize", "maximize")):
+        OmegaConf.register_new_resolver(
+            name, lambda m, low=low, high=high: low if lower_is_better(m) else high, replace=True
+        )
 
 
 class _Checked:
@@ -78,7 +85,7 @@ class _Checked:
         self.__module__, self.__name__, self.__qualname__ = task.__module__, task.__name__, task.__qualname__
 
     def __call__(self, cfg: DictConfig) -> Any:
-        OmegaConf.register_new_resolver("mode_of", _mode_of, replace=True)  # in a launcher's own process too
+        _register_resolvers()  # in a launcher's own process too
         try:
             config_check.check(cfg)
             return self.task(cfg)

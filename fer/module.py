@@ -75,6 +75,7 @@ class FERModule(pl.LightningModule):
         self.val_metrics = classification_metrics(len(classes), "val/")
         self.val_confusion: Tensor | None = None  # int64 (C, C) of the last validation epoch
         self.tta = "none"  # set before prediction, see fer.results
+        self.train_size: int | None = None  # of training images where a callback changes it; None for the input's own
 
     @property
     def backbone(self) -> nn.Module:
@@ -100,7 +101,7 @@ class FERModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch of ``image`` and ``label``."""
         images, labels = batch["image"], batch["label"]
-        x = self.preprocess(images).contiguous(memory_format=self.memory_format)
+        x = self.preprocess(images, self.train_size).contiguous(memory_format=self.memory_format)
         target = labels
         if self.mix is not None:
             x, target = self.mix(x, labels)

@@ -38,23 +38,24 @@ class Preprocessing:
         """Return plain data (numbers and lists)."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, size: int | None = None) -> Tensor:
         """Scale, resize, convert between grey and RGB, and normalise a batch on the device it is on.
 
         Args:
             images: uint8 of shape (B, H, W) or (B, H, W, 3).
+            size: Side of the result in pixels; None for ``image_size``.
 
         Returns:
-            float32 of shape (B, channels, image_size, image_size).
+            float32 of shape (B, channels, size, size).
         """
+        size = size or self.image_size
         grey = images.ndim == 3
         x = (images[:, None] if grey else images.permute(0, 3, 1, 2)).float().div_(255)
         if x.shape[1] == 3 and self.channels == 1:
             weights = x.new_tensor([0.299, 0.587, 0.114])  # ITU-R BT.601, as PIL's and OpenCV's grey
             x = (x * weights.view(1, 3, 1, 1)).sum(1, keepdim=True)
-        if x.shape[-2:] != (self.image_size, self.image_size):
-            size = (self.image_size, self.image_size)
-            x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+        if x.shape[-2:] != (size, size):
+            x = F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
         if x.shape[1] == 1 and self.channels == 3:
             x = x.expand(-1, 3, -1, -1)
         shape = (1, self.channels, 1, 1)

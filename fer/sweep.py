@@ -21,6 +21,7 @@ class RememberFolder(Callback):
         """Called before the first job."""
         global _folder
         _folder = Path(config.hydra.sweep.dir)
+        _folder.mkdir(parents=True, exist_ok=True)  # an Optuna study's database stands in it before any job does
 
 
 def note_failure(message: str) -> None:

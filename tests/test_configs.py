@@ -4,16 +4,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import REPO
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from conftest import REPO
 from fer import cli, config_check
 from fer.build import check_options, locate
 
 CONF = REPO / "conf"
-REQUIRED = {"data=folder": ["data.root=x"], "optimizer=timm": ["optimizer.name=radam"], "model=custom": ["model._target_=torch.nn.Identity"], "model=timm": ["model.name=resnet18"]}
+REQUIRED = {
+    "data=folder": ["data.root=x"],
+    "optimizer=timm": ["optimizer.name=radam"],
+    "model=custom": ["model._target_=torch.nn.Identity"],
+    "model=timm": ["model.name=resnet18"],
+}
 # Not options of a choice but of what is built from it.
 NOT_THE_TARGETS = {"scheduler": {"interval"}, "loss": {"class_weights"}}
 
@@ -28,7 +33,7 @@ def options() -> list[str]:
 
 
 def composed(*overrides: str) -> dict[str, Any]:
-    OmegaConf.register_new_resolver("mode_of", cli._mode_of, replace=True)
+    cli._register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [*overrides, "hydra.runtime.output_dir=out"], return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)

@@ -1,0 +1,120 @@
+"""What happens beside training."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import pytorch_lightning as pl
+from conftest import TINY, Run
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fer.callbacks import HistoryLogger
+from fer.module import FERModule
+
+Train = Callable[..., Path]
+
+
+class Seen(pl.Callback):
+    """Notes the size of every training and validation image."""
+
+    sizes: ClassVar[list[tuple[str, int, int]]] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: FERModule, *args: object) -> None:
+        self._watch(pl_module, "train", trainer.current_epoch)
+
+    def on_validation_batch_start(self, trainer: pl.Trainer, pl_module: FERModule, *args: object) -> None:
+        self._watch(pl_module, "val", trainer.current_epoch)
+
+    def _watch(self, pl_module: FERModule, split: str, epoch: int) -> None:
+        def note(net: object, inputs: tuple[object, ...]) -> None:
+            self.sizes.append((split, epoch, inputs[0].shape[-1]))  # type: ignore[attr-defined]
+            handle.remove()
+
+        handle = pl_module.net.register_forward_pre_hook(note)
+
+
+def test_progressive_resizing_trains_on_small_images_first(train_here: Train) -> None:
+    Seen.sizes = []
+    small = ("callbacks=[default,progressive_resizing]", "callbacks.progressive_resizing.image_size=16")
+    train_here(*TINY, "model=small_cnn", *small, "+callbacks.seen._target_=test_callbacks.Seen")
+    assert set(Seen.sizes) == {("train", 0, 16), ("train", 1, 48), ("val", 0, 48), ("val", 1, 48)}
+
+
+def test_early_stopping_and_a_switched_off_callback(train_here: Train) -> None:
+    run = train_here(
+        *TINY, "trainer.max_epochs=6", "callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1",
+        "optimizer.lr=1e-12", "callbacks.samples=null",
+    )  # fmt: skip
+    with (run / "history.csv").open() as file:
+        assert len(list(csv.DictReader(file))) < 6
+    board = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
+    assert "train/samples" not in board.Tags()["images"]
+
+
+def test_gradual_unfreezing(train_here: Train) -> None:
+    unfreeze = ("callbacks=[default,finetuning]", "callbacks.finetuning.unfreeze_backbone_at_epoch=1")
+    model = ("model=timm", "model.name=test_resnet", "data.image_size=32")
+    run = train_here(*TINY, *model, *unfreeze, "optimizer=sgd", "scheduler=step")
+    board = EventAccumulator(str(run)).Reload()
+    rates = [tag for tag in board.Tags()["scalars"] if tag.startswith("lr-")]
+    assert len(rates) == 3, "head with and without decay, and the backbone from its epoch on"
+
+
+def test_what_tensorboard_shows(train_here: Train) -> None:
+    run = train_here(*TINY)
+    scalars: dict[str, list[float]] = {}
+    images: set[str] = set()
+    for file in run.glob("events.out.tfevents.*"):
+        board = EventAccumulator(str(file), size_guidance={"images": 0}).Reload()
+        for tag in board.Tags()["scalars"]:
+            scalars.setdefault(tag, []).extend(event.value for event in board.Scalars(tag))
+        images |= set(board.Tags()["images"])
+    for split in ("train", "val"):
+        for score in ("loss", "accuracy", "balanced_accuracy", "f1_macro", "f1/happy", "f1/disgust", "f1/neutral"):
+            assert len(scalars[f"{split}/{score}"]) == 2, (split, score)
+    assert any(tag.startswith("lr-") for tag in scalars)
+    assert images == {"train/samples", "val/confusion"}
+    # Final scores that the HParams tab compares runs by.
+    assert len(scalars["final/val_f1_macro"]) == len(scalars["final/test_accuracy"]) == 1
+
+
+def test_history_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    first = HistoryLogger(path)
+    for epoch in range(3):
+        first.log_metrics({"epoch": epoch, "val/loss": 1.0 - epoch / 10}, step=epoch * 10)
+        first.log_metrics({"epoch": epoch, "train/loss": 2.0, "lr-SGD": 0.1}, step=epoch * 10)
+    first.log_metrics({"epoch": 2, "train/loss_step": 9.0}, step=25)
+    resumed = HistoryLogger(path)  # from a checkpoint of epoch 0: what came after is repeated
+    resumed.log_metrics({"epoch": 1, "val/loss": 0.5}, step=10)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["step"] for row in rows] == ["0", "10"]
+    assert [float(row["val/loss"]) for row in rows] == [1.0, 0.5]
+    assert "train/loss_step" not in rows[0]
+
+
+def test_optuna_sweep_with_pruning_goes_on_after_a_stop(command: Run, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    import optuna
+
+    options = (
+        "sweep=optuna_lr", *TINY, "trainer.max_epochs=3", "hydra.sweep.dir=sweep",
+        "callbacks.pruning.startup_trials=1", "callbacks.pruning.warmup_epochs=0",
+    )  # fmt: skip
+    done = command(*options, "hydra.sweeper.n_trials=3")
+    assert done.returncode == 0, done.stderr
+    assert "3 jobs, best first" in done.stdout
+    study = optuna.load_study(study_name="optuna_lr", storage=f"sqlite:///{tmp_path}/sweep/study.db")
+    assert len(study.trials) == 3
+    again = command(*options, "hydra.sweeper.n_trials=1")
+    assert again.returncode == 0, again.stderr
+    study = optuna.load_study(study_name="optuna_lr", storage=f"sqlite:///{tmp_path}/sweep/study.db")
+    assert len(study.trials) == 4
+    for trial in study.trials:
+        assert 1e-4 <= trial.params["optimizer.lr"] <= 0.1
+        assert 1 <= len(trial.intermediate_values) <= 3
+        assert trial.value == pytest.approx(max(trial.intermediate_values.values()))

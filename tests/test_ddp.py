@@ -1,0 +1,68 @@
+"""Two CPU processes train as one does, in a single run and in a sweep, and a failing one ends the run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY, Run
+
+DDP = (*TINY, "trainer=ddp_cpu", "data.num_samples=300")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_two_processes_equal_one(command: Run, tmp_path: Path) -> None:
+    # A loss that is a sum over the global batch: no batch norm, no dropout, the same augmentation for every sample.
+    common = ("transforms=none", "optimizer=sgd", "data.num_samples=300", "hydra.run.dir=${name}")
+    assert command(*TINY, *common, "name=one").returncode == 0
+    done = command(*TINY, "trainer=ddp_cpu", *common, "name=two")
+    assert done.returncode == 0, done.stderr
+    assert "2 x cpu" in done.stdout
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for key in one:
+        torch.testing.assert_close(one[key], two[key], rtol=1e-4, atol=1e-6)
+    a, b = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two"))
+    assert a["test"]["n"] == b["test"]["n"]  # nothing is counted twice
+    assert a["val"]["confusion"] == b["val"]["confusion"]
+    history = [(tmp_path / name / "history.csv").read_text().splitlines() for name in ("one", "two")]
+    for line_a, line_b in zip(*history, strict=True):
+        if not line_a.startswith("epoch"):
+            assert [float(v) for v in line_a.split(",")] == pytest.approx(
+                [float(v) for v in line_b.split(",")], abs=1e-4
+            )
+    assert {p.name for p in tmp_path.iterdir()} == {"one", "two"}, "the second process has no folder of its own"
+
+
+def test_sweep_of_two_jobs_with_two_processes(command: Run, tmp_path: Path) -> None:
+    done = command("-m", *DDP, "optimizer.lr=1e-3,1e-2", "trainer.max_epochs=1", "hydra.sweep.dir=sweep")
+    assert done.returncode == 0, done.stderr
+    assert "2 jobs, best first" in done.stdout
+    for job in ("0", "1"):
+        assert (tmp_path / "sweep" / job / "metrics.json").exists()
+    assert sorted(p.name for p in (tmp_path / "sweep").iterdir() if p.is_dir()) == ["0", "1"]
+    a, b = (weights(tmp_path / "sweep" / job) for job in ("0", "1"))
+    assert not all(torch.equal(a[key], b[key]) for key in a)
+    assert {p.name for p in tmp_path.iterdir()} == {"sweep"}
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_failing_process_ends_the_run(command: Run, tmp_path: Path, rank: int) -> None:
+    (tmp_path / "failing.py").write_text(
+        "import pytorch_lightning as pl\n"
+        "class Fail(pl.Callback):\n"
+        "    def on_train_batch_start(self, trainer, *args):\n"
+        f"        if trainer.global_rank == {rank} and trainer.global_step == 3:\n"
+        "            raise RuntimeError('broken on purpose')\n"
+    )
+    done = command(*DDP, "+callbacks.fail._target_=failing.Fail")
+    assert done.returncode != 0
+    assert "broken on purpose" in done.stderr
+
+
+def test_batch_that_cannot_be_shared(command: Run) -> None:
+    done = command(*DDP, "data.batch_size=33")
+    assert done.returncode == 2
+    assert "data.batch_size=33 is the global batch and must be a multiple of the number of devices (2)" in done.stderr
