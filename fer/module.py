@@ -69,7 +69,7 @@ class FERModule(pl.LightningModule):
         )
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.net.to(memory_format=self.memory_format)
-        self.loss = _build_loss(loss)
+        self.loss = _build_loss(loss, len(classes))
         self.mix = _build_mix(mixup, len(classes))
         self.train_metrics = classification_metrics(len(classes), "train/")
         self.val_metrics = classification_metrics(len(classes), "val/")
@@ -169,10 +169,14 @@ class FERModule(pl.LightningModule):
             )
 
 
-def _build_loss(node: Mapping[str, Any]) -> nn.Module:
+def _build_loss(node: Mapping[str, Any], num_classes: int) -> nn.Module:
     options = dict(node)
     weights = options.pop("class_weights")
     if weights is not None:
+        if isinstance(weights, str) or len(weights) != num_classes:
+            raise ConfigError(
+                f"loss.class_weights={weights}: must be null, balanced, or a list of {num_classes} numbers, one a class."
+            )
         options["weight"] = None
         return build(options, "loss", weight=torch.tensor(weights, dtype=torch.float32))  # type: ignore[no-any-return]
     return build(options, "loss")  # type: ignore[no-any-return]

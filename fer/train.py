@@ -22,6 +22,9 @@ def train(cfg: "DictConfig") -> float | None:
         Interrupted: If the run was asked to stop; it has saved its state.
     """
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
+    from fer import environment
+
+    environment.check()  # packages that do not fit together would fail below, with messages that say nothing
     from pathlib import Path
 
     import pytorch_lightning as pl
@@ -35,8 +38,6 @@ def train(cfg: "DictConfig") -> float | None:
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
     first = not launch.is_child()
-    if first:
-        run_folder.open_run(run, config)
     run_folder.quieten(first)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
 
@@ -69,6 +70,7 @@ def train(cfg: "DictConfig") -> float | None:
         default_root_dir=str(run), use_distributed_sampler=False,
     )  # fmt: skip
     if first:
+        run_folder.open_run(run, config)
         run_folder.describe(datamodule, module, trainer, run)
     if config["ckpt"]:
         load_checkpoint(config["ckpt"])  # says clearly what is wrong with a file that cannot be resumed from
