@@ -27,7 +27,7 @@ def main(root: str, epochs: int = 10) -> None:
     start = time.perf_counter()
     torch.manual_seed(0)
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", ["transforms=light", "model=small_cnn"])
+        cfg = compose("train", ["transforms=light", "model=small_cnn", "model.convs_per_block=[1,2,2,1]"])
         transforms, model = OmegaConf.to_container(cfg.transforms), OmegaConf.to_container(cfg.model)
     data = FER2013(root, batch_size=128, test_fraction=0.0, transforms=transforms)
     preprocess = Preprocessing(48, 1, (0.5,), (0.25,))

@@ -175,7 +175,7 @@ def _build_loss(node: Mapping[str, Any], num_classes: int) -> nn.Module:
     if weights is not None:
         if isinstance(weights, str) or len(weights) != num_classes:
             raise ConfigError(
-                f"loss.class_weights={weights}: must be null, balanced, or a list of {num_classes} numbers, one a class."
+                f"loss.class_weights={weights}: must be null, balanced, or {num_classes} numbers, one a class."
             )
         options["weight"] = None
         return build(options, "loss", weight=torch.tensor(weights, dtype=torch.float32))  # type: ignore[no-any-return]

@@ -108,6 +108,16 @@ def test_sweep_reports_every_job_and_goes_on_after_a_failure(command: Run, tmp_p
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_sweep_with_another_launcher(command: Run, tmp_path: Path, launcher: str) -> None:
+    options = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else ["hydra.launcher.timeout_min=5"]
+    done = command("-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep", f"hydra/launcher={launcher}", *options)
+    assert done.returncode == 0, done.stderr
+    assert "2 jobs, best first" in done.stdout
+    for job in ("0", "1"):
+        assert (tmp_path / "sweep" / job / "metrics.json").exists()
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
