@@ -3,8 +3,9 @@
 import difflib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.errors import InstantiationException
@@ -93,8 +94,14 @@ def build(node: Mapping[str, Any], where: str, **extra: Any) -> Any:
         # Partial, because Hydra would try to turn the extra objects into config nodes.
         call = hydra.utils.instantiate({**node, "_partial_": True}, _convert_="all")
         return call(**extra)
-    except (TypeError, ValueError, InstantiationException) as error:
+    except (TypeError, ValueError, InstantiationException, *_lightning_refusals()) as error:  # type: ignore[misc]
         raise ConfigError(f"{where}: {node['_target_']} refuses its options: {error}") from error
+
+
+def _lightning_refusals() -> tuple[type[Exception], ...]:
+    """Return what Lightning raises for options that do not go together, if Lightning is loaded."""
+    loaded = sys.modules.get("lightning_fabric.utilities.exceptions")
+    return (cast("type[Exception]", loaded.MisconfigurationException),) if loaded else ()
 
 
 def _check_node(node: Mapping[str, Any], where: str, extra: Mapping[str, Any]) -> None:

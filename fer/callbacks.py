@@ -8,15 +8,18 @@ import threading
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
-from torch import Tensor
+from torch import Tensor, nn
 
-from fer.errors import Interrupted
+from fer import launch
+from fer.errors import ConfigError, Interrupted
+from fer.models.checks import rehearsal
 from fer.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class SampleGrid(pl.Callback):
 
     def __init__(self, num_images: int = 40) -> None:
         self.num_images = num_images
+        self._drawn = False
 
     def on_train_batch_end(
         self,
@@ -57,8 +61,9 @@ class SampleGrid(pl.Callback):
     ) -> None:
         """Draw the grid once, after the run's first step."""
         board = _board(trainer)
-        if trainer.global_step != 1 or board is None:
+        if trainer.current_epoch > 0 or self._drawn or board is None:
             return
+        self._drawn = True
         from fer.figures import sample_figure
 
         assert isinstance(pl_module, FERModule)
@@ -81,11 +86,66 @@ class ProgressiveResizing(pl.Callback):
     def __init__(self, image_size: int, share: float = 0.5) -> None:
         self.image_size, self.share = image_size, share
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse a network that takes one size alone."""
+        assert isinstance(pl_module, FERModule)
+        shape = (2, pl_module.preprocess.channels, self.image_size, self.image_size)
+        try:
+            with rehearsal(pl_module.net), torch.no_grad():
+                pl_module.net(torch.zeros(shape, device=pl_module.device).to(pl_module.dtype))
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(
+                f"callbacks.progressive_resizing: {type(pl_module.net).__name__} does not take images of another size "
+                f"({self.image_size}x{self.image_size}) than it was built for; it needs global pooling ({error})."
+            ) from error
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Choose the size of an epoch that is gone on with: Lightning does not start it again."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the epoch's size."""
         assert isinstance(pl_module, FERModule)
         small = trainer.current_epoch < self.share * (trainer.max_epochs or 1)
         pl_module.train_size = self.image_size if small else None
+
+
+class GradualUnfreezing(pl.Callback):
+    """Train the head alone first, and the backbone with it from an epoch on.
+
+    In place of Lightning's BackboneFinetuning, which adds the backbone's parameters to the optimiser in mid-run:
+    torch's schedules refuse that, and a run resumed after that epoch would train with the backbone frozen. Here the
+    parameters are in the optimiser from the start, and an epoch's number alone says whether they are trained. How
+    fast is ``optimizer.backbone_lr_factor``.
+
+    Args:
+        epoch: The first epoch (from 0) that trains the backbone.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse what cannot be unfrozen."""
+        backbone = getattr(pl_module.net, "backbone", None)
+        if backbone is None or not any(p.requires_grad for p in backbone.parameters()):
+            raise ConfigError(
+                f"callbacks.finetuning: {type(pl_module.net).__name__} has no backbone to unfreeze, or model.freeze "
+                f"keeps it frozen for good."
+            )
+        if trainer.world_size > 1:
+            raise ConfigError("callbacks.finetuning: works on one device; DDP cannot take parameters in later.")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Freeze in an epoch that is gone on with: Lightning does not start it again."""
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Freeze or unfreeze the backbone, its batch-norm statistics and dropout too."""
+        backbone = cast(nn.Module, cast(FERModule, pl_module).net.backbone)
+        trained = trainer.current_epoch >= self.epoch
+        backbone.requires_grad_(trained)
+        backbone.train(trained)
 
 
 class OptunaPruning(pl.Callback):
@@ -104,9 +164,12 @@ class OptunaPruning(pl.Callback):
     def __init__(
         self, monitor: str, storage: str, study_name: str, startup_trials: int = 4, warmup_epochs: int = 2
     ) -> None:
+        self.monitor = monitor
+        self.trial: Any = None
+        if launch.is_child():  # the first process speaks for all
+            return
         import optuna  # of the `sweep` extra
 
-        self.monitor = monitor
         pruner = optuna.pruners.MedianPruner(startup_trials, warmup_epochs)
         study = optuna.load_study(study_name=study_name, storage=storage, pruner=pruner)
         # The sweeper keeps the trial to itself; it is the one that runs with this job's overrides.
@@ -162,7 +225,9 @@ class StopOnSignal(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Save and stop between two steps; after an epoch's last step its validation comes first."""
-        if not trainer.is_last_batch and self._asked(trainer):
+        # Not between the batches of one accumulated step: their gradients are in no checkpoint.
+        between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if between_steps and not trainer.is_last_batch and self._asked(trainer):
             trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
             self._stop(trainer)
 
@@ -189,6 +254,8 @@ class StopOnSignal(pl.Callback):
 
 class HistoryLogger(Logger):
     """Write ``history.csv``: one row an epoch, with the scores of training and validation and the learning rate.
+
+    After a stop within an epoch, that epoch's training scores are of the steps since then.
 
     A logger rather than a callback, because a logger is handed an epoch's training scores too, once all are known.
 

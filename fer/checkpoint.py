@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_module(path: str | Path, allow_targets: tuple[str, ...] = ()) -> FERModule:
+def load_module(path: str | Path, allow_targets: Sequence[str] = ()) -> FERModule:
     """Rebuild a trained module from its checkpoint alone: network, classes and preprocessing.
 
     Args:
@@ -78,16 +79,16 @@ def load_module(path: str | Path, allow_targets: tuple[str, ...] = ()) -> FERMod
     checkpoint = load_checkpoint(path)
     hparams = checkpoint["hyper_parameters"]
     # Optimiser and schedule are not built on reload; what is built must be a known network and loss, nested nodes too.
-    for target in _targets(hparams["model"]) + _targets(hparams["loss"]):
+    for target in targets([hparams["model"], hparams["loss"]]):
         check_target(target, ("fer.losses.", "torch.nn.", "timm.loss.", *allow_targets))
     module = FERModule(**hparams, load_weights=False)
     module.load_state_dict(checkpoint["state_dict"])
     return module.eval()
 
 
-def _targets(node: Any) -> list[str]:
+def targets(node: Any) -> list[str]:
     """Return every ``_target_`` in a nest of plain data."""
     if isinstance(node, dict):
         own = [str(node["_target_"])] if "_target_" in node else []
-        return own + [target for value in node.values() for target in _targets(value)]
-    return [target for item in node for target in _targets(item)] if isinstance(node, list | tuple) else []
+        return own + [target for value in node.values() for target in targets(value)]
+    return [target for item in node for target in targets(item)] if isinstance(node, list | tuple) else []

@@ -49,6 +49,7 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.argv[1:] = rewrite(sys.argv[1:])
         hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(checked)()
     except Interrupted as stop:
+        sweep.report()
         _end(str(stop), stop.exit_code)
     except KeyboardInterrupt:
         _end("interrupted", 130)
@@ -123,31 +124,62 @@ def rewrite(argv: list[str]) -> list[str]:
     ``model=custom`` too, since the default network's options are not that network's.
 
     Raises:
-        FERError: If there is no such run.
+        FERError: If there is no such run or checkpoint.
     """
-    # Hydra takes -m in front of the overrides alone.
-    argv = sorted(argv, key=lambda a: a not in ("-m", "--multirun"))
-    if any(a.startswith("model._target_=") for a in argv) and not any(a.startswith("model=") for a in argv):
-        argv = ["model=custom", *argv]
-    asked = [a for a in argv if a.startswith(("resume=", "ckpt="))]
-    if not asked or asked[-1].split("=", 1)[1] in ("", "null"):
+    if "FER_CHILD" in os.environ:  # started by fer.launch with a complete command line
         return argv
+    flags, overrides = _flags_and_overrides(argv)
+    if any(o.startswith("model._target_=") for o in overrides) and not any(o.startswith("model=") for o in overrides):
+        overrides = ["model=custom", *overrides]
+    asked = [o for o in overrides if o.startswith(("resume=", "ckpt="))]
+    if not asked or asked[-1].split("=", 1)[1] in ("", "null"):
+        return flags + overrides
     value = Path(asked[-1].split("=", 1)[1].strip("'\"")).expanduser()
-    folder = value if value.is_dir() else value.parent.parent
-    overrides = folder / ".hydra" / "overrides.yaml"
-    if not overrides.is_file():
+    if not value.exists() and asked[-1].startswith("ckpt="):
+        raise FERError(f"ckpt={value}: no such file. A run keeps best.ckpt and last.ckpt in its checkpoints folder.")
+    run = (value if value.is_dir() else value.parent.parent).resolve()
+    if not (run / ".hydra" / "overrides.yaml").is_file():
         if asked[-1].startswith("resume="):
             raise FERError(f"resume={value}: is not a run's folder (it has no .hydra/overrides.yaml).")
-        return argv  # a checkpoint from elsewhere: trained on in a new folder
-    last = value if value.is_file() else folder / "checkpoints" / "last.ckpt"
-    own = [o for o in yaml.safe_load(overrides.read_text()) if not o.startswith(("ckpt=", "resume="))]
-    rest = [a for a in argv if a not in asked]
-    resumed = [f'hydra.run.dir="{folder.resolve()}"', "hydra.mode=RUN"]
+        return flags + overrides  # a checkpoint from elsewhere: trained on in a new folder
+    last = value if value.is_file() else run / "checkpoints" / "last.ckpt"
+    hydra_config = yaml.safe_load((run / ".hydra" / "hydra.yaml").read_text())["hydra"]
+    for source in hydra_config["runtime"]["config_sources"]:
+        if source["provider"] == "command-line" and not {"--config-dir", "-cd"} & set(flags):
+            flags += ["--config-dir", source["path"]]
+    own = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text())
+    own = [o for o in own if not o.startswith(("ckpt=", "resume="))]
+    own += [o for o in hydra_config["overrides"]["hydra"] if o.startswith("hydra.searchpath=")]
+    rest = [o for o in overrides if o not in asked]
+    # Of a sweep's job, the job alone; the sweep's folder holds an Optuna study.
+    where = [f'hydra.run.dir="{run}"', f'hydra.sweep.dir="{run.parent}"', "hydra.mode=RUN"]
     if last.exists():
-        resumed.append(f'ckpt="{last.resolve()}"')
+        where.append(f'ckpt="{last.resolve()}"')
     else:
-        print(f"{folder} has no checkpoint yet: starting it again", file=sys.stderr)
-    return [*own, *rest, *resumed]
+        print(f"{run} has no checkpoint yet: starting it again", file=sys.stderr)
+    return [*flags, *own, *rest, *where]
+
+
+def _flags_and_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Part Hydra's flags, which it takes in front alone, from the overrides."""
+    with_value = (
+        "--config-dir",
+        "-cd",
+        "--config-path",
+        "-cp",
+        "--config-name",
+        "-cn",
+        "--package",
+        "-p",
+        "--cfg",
+        "-c",
+    )
+    flags: list[str] = []
+    overrides: list[str] = []
+    for arg in argv:
+        own_value = bool(flags) and flags[-1] in with_value
+        (flags if own_value or arg.startswith("-") else overrides).append(arg)
+    return flags, overrides
 
 
 def explain(message: str, config_name: str) -> str:

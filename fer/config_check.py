@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
-from fer.data.labels import canonical
+from fer.data.labels import EMOTIONS, canonical
 from fer.errors import ConfigError, LabelError, did_you_mean
 
 SCORES = ("loss", "accuracy", "balanced_accuracy", "f1_macro")
@@ -66,6 +66,8 @@ def check(cfg: DictConfig) -> None:
         if isinstance(value, int | float) and not (low < value <= high or (low_allowed and value == low)):
             bound = f"{'at least' if low_allowed else 'above'} {low:g}"
             problems.append(f"{key}={value}: must be {bound}" + (f" and at most {high:g}." if high < 2**31 else "."))
+    if values.get("seed") is None:
+        problems.append("seed=null: must be a number; it makes the run repeatable.")
     for key, allowed in _CHOICES.items():
         if key in values and values[key] not in allowed:
             choices = ", ".join("null" if a is None else str(a) for a in allowed)
@@ -85,7 +87,11 @@ def check(cfg: DictConfig) -> None:
 
 def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
     problems = []
-    for name in config["data"].get("classes") or []:
+    classes = config["data"].get("classes") or []
+    if not isinstance(classes, list):
+        problems.append(f"data.classes={classes}: must be a list: data.classes=[{classes},...].")
+        classes = []
+    for name in classes:
         try:
             canonical(str(name))
         except LabelError as error:
@@ -94,7 +100,7 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
     split, _, score = monitor.partition("/")
     if split == "test":
         problems.append(f"monitor={monitor}: a checkpoint is never chosen on the test split. Use val/{score}.")
-    elif split not in ("train", "val") or (score not in SCORES and not score.startswith("f1/")):
+    elif split != "val" or (score not in SCORES and score.removeprefix("f1/") not in EMOTIONS):
         known = [f"val/{name}" for name in SCORES]
         problems.append(
             f"monitor={monitor}: no such score.{did_you_mean(monitor, known)} "
@@ -108,7 +114,7 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
     name = values.get("optimizer.name")
     if name is not None:
         optimizers = timm_optimizers()
-        if optimizers and str(name).lower().rpartition("_")[2] not in optimizers:  # lookahead_adam
+        if optimizers and str(name).lower() not in optimizers:
             problems.append(f"optimizer.name={name}: no such optimiser.{did_you_mean(str(name), optimizers)}")
     return problems
 
@@ -135,7 +141,10 @@ def _wrong_types(cfg: DictConfig) -> list[str]:
             override.value(),
         )
         wanted = _type_name(default)
-        if value is None or wanted is None or str(value).startswith("${") or _fits(value, default):
+        key = override.key_or_group
+        # Lightning's own options take more than one type (devices=[0,1], fast_dev_run=3), and so do lists of rates.
+        free = isinstance(value, list) or value == "auto" or (key.startswith("trainer.") and not isinstance(value, str))
+        if free or value is None or wanted is None or str(value).startswith("${") or _fits(value, default):
             continue
         problems.append(f"{override.key_or_group}={value}: must be {wanted} (it is {default} by default).")
     return problems

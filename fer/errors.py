@@ -60,10 +60,14 @@ class Interrupted(BaseException):
 
     def __init__(self, number: int, epoch: int, step: int, run: Path) -> None:
         self.exit_code = 128 + number
+        self._arguments = number, epoch, step, run
         super().__init__(
             f"stopped in epoch {epoch} after step {step}; everything up to there is saved. Go on with:\n"
             f"  python -m fer.train resume={run}"
         )
+
+    def __reduce__(self) -> tuple[type["Interrupted"], tuple[int, int, int, Path]]:
+        return Interrupted, self._arguments
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

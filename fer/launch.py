@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,9 @@ from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from fer.errors import TrainingError
 
 _VARIABLES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+CHILD = "FER_CHILD"
+"""Set in the processes that are started here: their command line is complete."""
+
 _GRACE_S = 30  # for a process to end by itself once another has failed
 
 
@@ -58,15 +62,20 @@ def processes(trainer: pl.Trainer, module: str) -> Iterator[None]:
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_free_port()))
     children = [_start(module, rank) for rank in range(1, devices)]
     done = threading.Event()
-    failed: list[int] = []
-    threading.Thread(target=_watch, args=(children, done, failed), daemon=True).start()
+    threading.Thread(target=_watch, args=(children, done), daemon=True).start()
     try:
         yield
         for child in children:
             child.wait()
     except Exception as error:
-        if failed:
-            raise TrainingError(f"another process of this run failed with exit code {failed[0]}; see above.") from error
+        # A collective call raises here as soon as its partner dies, a little before the partner has ended.
+        for _ in range(50):
+            codes = [code for child in children if (code := child.poll())]
+            if codes:
+                raise TrainingError(
+                    f"another process of this run failed with exit code {codes[0]}; see above."
+                ) from error
+            time.sleep(0.1)
         raise
     finally:
         done.set()
@@ -101,10 +110,11 @@ def _start(module: str, rank: int) -> subprocess.Popen[bytes]:
     command += [
         "hydra.mode=RUN",
         f'hydra.run.dir="{config.runtime.output_dir}"',
+        f'hydra.sweep.dir="{config.sweep.dir}"',  # where an Optuna study lies
         "hydra.output_subdir=null",
         f"hydra.job.name={config.job.name}_rank{rank}",
     ]
-    environment = {**os.environ, "LOCAL_RANK": str(rank)}
+    environment = {**os.environ, "LOCAL_RANK": str(rank), CHILD: "1"}
     return subprocess.Popen(command, cwd=config.runtime.cwd, env=environment, preexec_fn=_die_with_parent)
 
 
@@ -120,19 +130,15 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def _watch(children: list[subprocess.Popen[bytes]], done: threading.Event, failed: list[int]) -> None:
+def _watch(children: list[subprocess.Popen[bytes]], done: threading.Event) -> None:
     """End the run when a child fails: mostly the collective call raises here too, else the process is ended."""
     while not done.wait(1):
-        codes = [child.poll() for child in children]
-        if any(codes):
-            failed += [code for code in codes if code]
-            if not done.wait(_GRACE_S):
-                print(
-                    f"a process of this run ended with code {failed[0]}; stopping",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                for child in children:
-                    child.kill()
-                os._exit(1)
-            return
+        codes = [code for child in children if (code := child.poll())]
+        if not codes:
+            continue
+        if not done.wait(_GRACE_S):
+            print(f"a process of this run ended with code {codes[0]}; stopping", file=sys.stderr, flush=True)
+            for child in children:
+                child.kill()
+            os._exit(1)
+        return

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchvision.transforms import v2
 
 from fer.build import build
@@ -77,21 +79,13 @@ class FERModule(pl.LightningModule):
         self.tta = "none"  # set before prediction, see fer.results
         self.train_size: int | None = None  # of training images where a callback changes it; None for the input's own
 
-    @property
-    def backbone(self) -> nn.Module:
-        """What Lightning's BackboneFinetuning freezes and unfreezes.
-
-        Raises:
-            ConfigError: If the network has no backbone.
-        """
-        backbone = getattr(self.net, "backbone", None)
-        if backbone is None:
-            raise ConfigError(f"callbacks.finetuning: {type(self.net).__name__} has no backbone to unfreeze.")
-        return backbone  # type: ignore[no-any-return]
-
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, float (B, C), for images as stored: uint8 (B, H, W) or (B, H, W, 3)."""
-        return self.net(self.preprocess(images).contiguous(memory_format=self.memory_format))  # type: ignore[no-any-return]
+        return self.net(self._input(images))  # type: ignore[no-any-return]
+
+    def _input(self, images: Tensor, size: int | None = None) -> Tensor:
+        # The module's dtype: with precision=bf16-true and its like the weights are not float32.
+        return self.preprocess(images, size).to(self.dtype, memory_format=self.memory_format)
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed the step by its place in the run, so that a resumed run draws what the uninterrupted one would have."""
@@ -101,7 +95,7 @@ class FERModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch of ``image`` and ``label``."""
         images, labels = batch["image"], batch["label"]
-        x = self.preprocess(images, self.train_size).contiguous(memory_format=self.memory_format)
+        x = self._input(images, self.train_size)
         target = labels
         if self.mix is not None:
             x, target = self.mix(x, labels)
@@ -110,7 +104,7 @@ class FERModule(pl.LightningModule):
         self._refuse_non_finite(loss, batch_idx)
         self.train_metrics.update(logits.detach().argmax(1), labels if target.ndim == 1 else target.argmax(1))
         self.log("train/loss_step", loss, prog_bar=True)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return loss  # type: ignore[no-any-return]
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -133,6 +127,7 @@ class FERModule(pl.LightningModule):
         scores, _ = epoch_scores(self.train_metrics, self.classes)
         # Already the same on every process; sync_dist keeps Lightning from warning of that.
         self.log_dict(scores, sync_dist=True)
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's validation scores, and keep its confusion matrix for the callbacks."""
@@ -144,17 +139,56 @@ class FERModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Build optimiser and schedule."""
         optimizer = build_optimizer(self.hparams["optimizer"], self.net)
-        batches = self._batches_per_epoch()
-        steps = math.ceil(batches / self.trainer.accumulate_grad_batches)
-        total = self.trainer.max_steps if self.trainer.max_steps > 0 else steps * max(1, self.trainer.max_epochs or 1)
-        scheduler = build_scheduler(self.hparams["scheduler"], optimizer, total, batches, self.hparams["monitor"])
+        batches, steps = self._epoch_length()
+        scheduler = build_scheduler(self.hparams["scheduler"], optimizer, self._total_steps(), steps)
+        if isinstance(scheduler["scheduler"], ReduceLROnPlateau):
+            # Lightning steps an epoch's plateau schedule after the epoch's checkpoint is written, so a resumed run
+            # would lack that step. Counted in batches it is taken right after validation, before the checkpoint.
+            every = batches * (self.trainer.check_val_every_n_epoch or 1)
+            scheduler |= {"interval": "step", "frequency": every, "monitor": self.hparams["monitor"]}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
-    def _batches_per_epoch(self) -> int:
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Fit a checkpoint to the run that goes on with it.
+
+        Raises:
+            ConfigError: If the schedule was planned for another number of steps and cannot be stretched.
+        """
+        for state in checkpoint.get("lr_schedulers", []):
+            planned, now = state.get("total_steps"), self._total_steps()
+            if planned is not None and planned != now:
+                raise ConfigError(
+                    f"the schedule was planned for {planned} steps, and the resumed run would take {now}: a one-cycle "
+                    f"schedule cannot be stretched. Keep trainer.max_epochs, data.batch_size and "
+                    f"trainer.accumulate_grad_batches as they were."
+                )
+        # The run's folder may have been moved: ModelCheckpoint would forget the best score, and overwrite best.ckpt.
+        folder = Path(self.trainer.default_root_dir) / "checkpoints"
+        for state in checkpoint.get("callbacks", {}).values():
+            if "best_model_path" in state and (folder / Path(state["best_model_path"]).name).is_file():
+                state["dirpath"] = str(folder)
+                state["best_model_path"] = str(folder / Path(state["best_model_path"]).name)
+                state["kth_best_model_path"] = state["kth_best_model_path"] and state["best_model_path"]
+                state["best_k_models"] = {
+                    str(folder / Path(path).name): score for path, score in state["best_k_models"].items()
+                }
+
+    def _epoch_length(self) -> tuple[int, int]:
+        """Return the number of batches and of optimiser steps of an epoch."""
         # Lightning's estimated_stepping_batches would make the loaders here, before a resumed run knows its epoch.
         batches = len(self.trainer.datamodule.train_batches(world_size=self.trainer.world_size))  # type: ignore[attr-defined]
         limit = self.trainer.limit_train_batches
-        return min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+        return batches, math.ceil(batches / self.trainer.accumulate_grad_batches)
+
+    def _total_steps(self) -> int | None:
+        """Return the number of optimiser steps of the run; None if it has no end by epochs or steps."""
+        limits = []
+        if self.trainer.max_steps > 0:
+            limits.append(self.trainer.max_steps)
+        if self.trainer.max_epochs and self.trainer.max_epochs > 0:
+            limits.append(self._epoch_length()[1] * self.trainer.max_epochs)
+        return min(limits, default=None)
 
     def _refuse_non_finite(self, loss: Tensor, batch_idx: int) -> None:
         # On a GPU the look costs a synchronisation, so it is taken now and then; a bad loss stays bad until then.
@@ -171,7 +205,7 @@ class FERModule(pl.LightningModule):
 
 def _build_loss(node: Mapping[str, Any], num_classes: int) -> nn.Module:
     options = dict(node)
-    weights = options.pop("class_weights")
+    weights = options.pop("class_weights", None)
     if weights is not None:
         if isinstance(weights, str) or len(weights) != num_classes:
             raise ConfigError(

@@ -10,7 +10,7 @@ import torch
 from timm.optim import create_optimizer_v2, list_optimizers, param_groups_layer_decay
 from timm.optim._optim_factory import default_registry
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR
 
 from fer.build import build, locate
 from fer.errors import ConfigError, did_you_mean
@@ -121,11 +121,7 @@ def warmup_cosine(
 
 
 def build_scheduler(
-    node: Mapping[str, Any],
-    optimizer: torch.optim.Optimizer,
-    total_steps: int,
-    steps_per_epoch: int,
-    monitor: str,
+    node: Mapping[str, Any], optimizer: torch.optim.Optimizer, total_steps: int | None, steps_per_epoch: int
 ) -> dict[str, Any]:
     """Build the schedule that the ``scheduler`` group names, as Lightning wants it.
 
@@ -135,9 +131,11 @@ def build_scheduler(
     Args:
         node: ``_target_``, ``interval`` (``step`` or ``epoch``) and the schedule's options.
         optimizer: The optimiser.
-        total_steps: Number of optimiser steps of the whole run.
-        steps_per_epoch: Number of batches of an epoch.
-        monitor: The score that a plateau schedule watches.
+        total_steps: Number of optimiser steps of the whole run; None if it has no end by epochs or steps.
+        steps_per_epoch: Number of optimiser steps of an epoch.
+
+    Raises:
+        ConfigError: If the schedule needs the run's length and there is none.
     """
     options = dict(node)
     interval = options.pop("interval")
@@ -149,12 +147,12 @@ def build_scheduler(
     }
     target = locate(options["_target_"], "scheduler")
     takes = inspect.signature(target).parameters
-    if "total_steps" in takes and "steps_per_epoch" in takes and target is not warmup_cosine:
+    if "total_steps" in takes and total_steps is None and options.get("total_steps") is None:
+        raise ConfigError(
+            f"scheduler: {options['_target_']} plans the whole run, which has no end: set trainer.max_epochs or "
+            f"trainer.max_steps, or choose scheduler=constant, step or plateau."
+        )
+    if "total_steps" in takes and target is not warmup_cosine:
         del run["steps_per_epoch"]  # OneCycleLR takes one or the other
     known = {key: value for key, value in run.items() if key in takes and options.get(key) is None}
-    scheduler = build(options, "scheduler", **known)
-    if isinstance(scheduler, ReduceLROnPlateau):
-        # Lightning steps an epoch's plateau schedule after the epoch's checkpoint is written, so a resumed run would
-        # lack that step. Counted in steps it is taken right after validation, before the checkpoint.
-        return {"scheduler": scheduler, "interval": "step", "frequency": steps_per_epoch, "monitor": monitor}
-    return {"scheduler": scheduler, "interval": interval}
+    return {"scheduler": build(options, "scheduler", **known), "interval": interval}

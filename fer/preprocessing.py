@@ -95,7 +95,8 @@ def resolve(data: Mapping[str, Any], pretrained: tuple[int, Sequence[float], Seq
 
 def of_pretrained(model: Mapping[str, Any]) -> tuple[int, Sequence[float], Sequence[float]] | None:
     """Return input size, mean and std of the pretrained weights that a ``model`` group asks for; None from scratch."""
-    if not (model.get("pretrained") or model.get("checkpoint_path")):
+    ours = str(model["_target_"]).startswith("fer.models.timm_model.")
+    if not ours or not (model.get("pretrained") or model.get("checkpoint_path")):
         return None
     from fer.models.timm_model import pretrained_input
 

@@ -134,7 +134,7 @@ def write(
     title = f"{final.split} · n {len(final.labels):,} · accuracy {accuracy:.3f}"
     confusion = np.array(metrics[final.split]["confusion"])
     confusion_figure(confusion, classes, title).savefig(run / "confusion.png", dpi=150)
-    history = read_history(run / "history.csv")
+    history = read_history(run / "history.csv") if (run / "history.csv").exists() else {}
     if history:
         curves_figure(history, summary["monitor"], summary["best_epoch"]).savefig(run / "curves.png", dpi=150)
     return metrics

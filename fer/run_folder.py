@@ -27,7 +27,7 @@ _OF_THE_COMMAND = ("ckpt", "output_dir")
 
 
 def open_run(run: Path, config: Mapping[str, Any]) -> None:
-    """Write ``config.yaml`` and ``environment.json`` into a new run's folder, or check them against a resumed run's.
+    """Write ``config.yaml`` and ``environment.jsonl`` into a new run's folder, or check them against a resumed run's.
 
     Raises:
         ConfigError: If the folder holds another run's checkpoints.
@@ -43,7 +43,7 @@ def open_run(run: Path, config: Mapping[str, Any]) -> None:
             if before.get(key) != now.get(key):
                 log.warning("resumed with %s=%s; the run was started with %s", key, now.get(key), before.get(key))
     path.write_text(yaml.safe_dump(dict(config), sort_keys=False))
-    with (run / "environment.json").open("a" if own else "w") as file:  # one JSON object a start
+    with (run / "environment.jsonl").open("a" if own else "w") as file:  # one line a start
         file.write(json.dumps(environment.describe()) + "\n")
 
 
@@ -123,13 +123,16 @@ def summary(config: Mapping[str, Any], checkpoint: ModelCheckpoint, trainer: pl.
 def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
     """Put the choices that runs differ by, and the final scores, into TensorBoard's HParams tab."""
     choices = HydraConfig.get().runtime.choices
-    groups = ("model", "data", "transforms", "optimizer", "scheduler", "loss", "mixup")
+    groups = ("model", "data", "transforms", "optimizer", "scheduler", "loss", "mixup", "experiment")
     values = {group: str(choices.get(group)) for group in groups}
-    for group in ("optimizer", "scheduler", "loss", "mixup"):
-        values |= {f"{group}.{key}": value for key, value in _flat(config[group]).items()}
-    values |= {f"data.{key}": config["data"].get(key) for key in ("batch_size", "image_size", "sampler")}
-    values |= {"seed": config["seed"], "max_epochs": config["trainer"]["max_epochs"]}
-    values = {key: value for key, value in values.items() if isinstance(value, bool | int | float | str)}
+    values["callbacks"] = ",".join(name for name, node in config["callbacks"].items() if node)
+    for group in ("model", "optimizer", "scheduler", "loss", "mixup"):
+        values |= {f"{group}.{key}": value for key, value in _flat(config[group]).items() if key != "_target_"}
+    values |= {f"data.{key}": config["data"].get(key) for key in ("batch_size", "image_size", "sampler", "classes")}
+    trainer_keys = ("max_epochs", "precision", "accumulate_grad_batches")
+    values |= {f"trainer.{key}": config["trainer"][key] for key in trainer_keys}
+    values["seed"] = config["seed"]
+    values = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items()}
     final = {
         f"final/{split}_{score}": metrics[split][score]
         for split in ("val", "test")

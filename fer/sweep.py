@@ -39,7 +39,7 @@ def collect(folder: Path) -> list[dict[str, Any]]:
         overrides = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text())
         row: dict[str, Any] = {
             "job": job.name,
-            "overrides": dict(o.split("=", 1) for o in overrides),
+            "overrides": dict(o.partition("=")[::2] for o in overrides),
             "folder": job,
         }
         if (job / "metrics.json").is_file():

@@ -32,7 +32,7 @@ def train(cfg: "DictConfig") -> float | None:
 
     from fer import launch, preprocessing, results, run_folder
     from fer.build import build
-    from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module
+    from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, targets
     from fer.module import FERModule
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
@@ -49,13 +49,15 @@ def train(cfg: "DictConfig") -> float | None:
     # Network: its input follows the pretrained weights, where there are any.
     pretrained = preprocessing.of_pretrained(config["model"])
     model_input = preprocessing.resolve(datamodule.input_options, pretrained)
-    if config["loss"]["class_weights"] == "balanced":
+    loss = dict(config["loss"])
+    if loss.get("class_weights") == "balanced":
         counts = datamodule.class_counts("train")
-        config["loss"]["class_weights"] = (counts.sum() / (len(classes) * counts)).tolist()
+        loss["class_weights"] = (counts.sum() / (len(classes) * counts)).tolist()
     module = FERModule(
         classes=list(classes),
         preprocessing=model_input.as_dict(),
-        **{key: config[key] for key in ("model", "loss", "optimizer", "scheduler", "mixup")},
+        loss=loss,
+        **{key: config[key] for key in ("model", "optimizer", "scheduler", "mixup")},
         **{key: config[key] for key in ("monitor", "seed", "channels_last")},
         load_weights=config["ckpt"] is None,
     )
@@ -63,6 +65,8 @@ def train(cfg: "DictConfig") -> float | None:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
 
     # Fit, in one process per device.
+    if not config["trainer"]["enable_progress_bar"]:
+        config["callbacks"]["progress"] = None
     callbacks = [build(node, f"callbacks.{name}") for name, node in config["callbacks"].items() if node]
     loggers = [build(node, f"logger.{name}") for name, node in config["logger"].items() if node]
     trainer = build(
@@ -81,8 +85,8 @@ def train(cfg: "DictConfig") -> float | None:
 
     # Score the best checkpoint on one device, the test split once.
     checkpoint = run_folder.best(trainer)
-    own_package = config["model"]["_target_"].rpartition(".")[0]
-    best = load_module(checkpoint.best_model_path, allow_targets=(own_package,))
+    own = [target.rpartition(".")[0] for target in targets([config["model"], loss])]  # this run trusts itself
+    best = load_module(checkpoint.best_model_path, allow_targets=own)
     best.tta = config["tta"]
     single = pl.Trainer(
         accelerator=config["trainer"]["accelerator"], devices=1, precision=config["trainer"]["precision"],

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from conftest import TINY, Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -53,13 +54,25 @@ def test_early_stopping_and_a_switched_off_callback(train_here: Train) -> None:
     assert "train/samples" not in board.Tags()["images"]
 
 
+class Weights(pl.Callback):
+    """Notes the backbone's and the head's weights, and the backbone's statistics, after each epoch."""
+
+    seen: ClassVar[list[dict[str, torch.Tensor]]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: FERModule) -> None:
+        self.seen.append({key: value.clone() for key, value in pl_module.net.state_dict().items()})
+
+
 def test_gradual_unfreezing(train_here: Train) -> None:
-    unfreeze = ("callbacks=[default,finetuning]", "callbacks.finetuning.unfreeze_backbone_at_epoch=1")
-    model = ("model=timm", "model.name=test_resnet", "data.image_size=32")
-    run = train_here(*TINY, *model, *unfreeze, "optimizer=sgd", "scheduler=step")
-    board = EventAccumulator(str(run)).Reload()
-    rates = [tag for tag in board.Tags()["scalars"] if tag.startswith("lr-")]
-    assert len(rates) == 3, "head with and without decay, and the backbone from its epoch on"
+    Weights.seen = []
+    unfreeze = ("callbacks=[default,finetuning]", "callbacks.finetuning.epoch=2", "optimizer.backbone_lr_factor=0.1")
+    model = ("model=timm", "model.name=test_resnet", "data.image_size=32", "trainer.max_epochs=3")
+    train_here(*TINY, *model, *unfreeze, "+callbacks.weights._target_=test_callbacks.Weights")
+    for key in Weights.seen[0]:
+        first, second, third = (seen[key] for seen in Weights.seen)
+        if key.startswith("backbone."):
+            assert torch.equal(first, second), key  # frozen, batch-norm statistics too
+        assert not torch.equal(second, third), key
 
 
 def test_what_tensorboard_shows(train_here: Train) -> None:

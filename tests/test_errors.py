@@ -36,8 +36,8 @@ def test_wrong_rows_are_named_by_line(train_here: Train, capfd: pytest.CaptureFi
     lines[5] = lines[5].replace(" ", " x", 1)
     (tmp_path / "fer2013.csv").write_text("\n".join(lines))
     message = fails(train_here, capfd, *OWN, "data=fer2013", f"data.root={tmp_path}")
-    assert "line 4" in message
-    assert "line 6" in message
+    assert "fer2013.csv:4:" in message
+    assert "fer2013.csv:6:" in message
 
 
 def test_broken_images_are_named_all_at_once(
@@ -48,7 +48,7 @@ def test_broken_images_are_named_all_at_once(
     for image in images[2:4]:
         image.write_bytes(image.read_bytes()[:40])
     message = fails(train_here, capfd, *OWN, "data=folder", f"data.root={tmp_path}/faces", "data.image_size=32")
-    assert "2 " in message
+    assert "2 images" in message
     for image in images[2:4]:
         assert image.name in message
 
@@ -85,7 +85,7 @@ def test_pretrained_weights_that_cannot_be_had(train_here: Train, capfd: pytest.
         (("callbacks.best.filenam=x",), "callbacks.best.filenam: there is no such key"),
         (("transforms.flip._target_=albumentations.HorizontalFlop",), "Did you mean 'HorizontalFlip'"),
         (("model.name=x",), "model.name: there is no such key"),
-        (("loss.class_weights=[1,2]",), "loss"),
+        (("loss.class_weights=[1,2]",), "loss.class_weights=[1, 2]: must be null, balanced, or 7 numbers"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

@@ -77,7 +77,7 @@ def course(node: dict[str, object], steps: int = 40, per_epoch: int = 10) -> lis
     """Return the learning rate of each step of a run of ``steps``."""
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0, momentum=0.9)
-    config = build_scheduler(node, optimizer, steps, per_epoch, "val/accuracy")
+    config = build_scheduler(node, optimizer, steps, per_epoch)
     rates = []
     for step in range(steps):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -119,8 +119,8 @@ def test_cyclic_goes_up_to_the_learning_rate() -> None:
     assert rates[20] == pytest.approx(0.1)
 
 
-def test_plateau_steps_before_the_checkpoint() -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    node = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "interval": "epoch", "mode": "max", "patience": 0}
-    config = build_scheduler(node, optimizer, 40, 10, "val/accuracy")
-    assert (config["interval"], config["frequency"], config["monitor"]) == ("step", 10, "val/accuracy")
+@pytest.mark.parametrize("target", ["fer.optim.warmup_cosine", "torch.optim.lr_scheduler.OneCycleLR"])
+def test_a_run_without_an_end_has_no_planned_schedule(target: str) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    with pytest.raises(ConfigError, match="which has no end: set trainer"):
+        build_scheduler({"_target_": target, "interval": "step"}, optimizer, None, 10)

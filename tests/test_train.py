@@ -43,7 +43,7 @@ def test_what_a_run_leaves(train_here: Train, capfd: pytest.CaptureFixture[str])
     run = train_here(*TINY)
     for name in (
         "config.yaml",
-        "environment.json",
+        "environment.jsonl",
         "history.csv",
         "metrics.json",
         "predictions.csv",
