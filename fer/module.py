@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import MeanMetric
 from torchvision.transforms import v2
 
 from fer.build import build
@@ -73,6 +74,9 @@ class FERModule(pl.LightningModule):
         self.net.to(memory_format=self.memory_format)
         self.loss = _build_loss(loss, len(classes))
         self.mix = _build_mix(mixup, len(classes))
+        # Metrics for the losses too: one logged with sync_dist is summed up whenever the first process's progress bar
+        # looks at it, while the others are elsewhere.
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.train_metrics = classification_metrics(len(classes), "train/")
         self.val_metrics = classification_metrics(len(classes), "val/")
         self.val_confusion: Tensor | None = None  # int64 (C, C) of the last validation epoch
@@ -104,15 +108,14 @@ class FERModule(pl.LightningModule):
         self._refuse_non_finite(loss, batch_idx)
         self.train_metrics.update(logits.detach().argmax(1), labels if target.ndim == 1 else target.argmax(1))
         self.log("train/loss_step", loss, prog_bar=True)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        self.train_loss.update(loss.detach(), len(labels))
         return loss  # type: ignore[no-any-return]
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Score a batch of ``image`` and ``label``."""
         logits = self(batch["image"])
-        loss = self.loss(logits, batch["label"])
+        self.val_loss.update(self.loss(logits, batch["label"]), len(batch["label"]))
         self.val_metrics.update(logits.argmax(1), batch["label"])
-        self.log("val/loss", loss, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True)
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return ``probabilities`` float32 (B, C) and the batch's ``row`` and ``label``."""
@@ -125,6 +128,8 @@ class FERModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch's training scores."""
         scores, _ = epoch_scores(self.train_metrics, self.classes)
+        scores["train/loss"] = self.train_loss.compute()
+        self.train_loss.reset()
         # Already the same on every process; sync_dist keeps Lightning from warning of that.
         self.log_dict(scores, sync_dist=True)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -132,6 +137,8 @@ class FERModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's validation scores, and keep its confusion matrix for the callbacks."""
         scores, self.val_confusion = epoch_scores(self.val_metrics, self.classes)
+        scores["val/loss"] = self.val_loss.compute()
+        self.val_loss.reset()
         shown = {name: scores.pop(name) for name in ("val/accuracy", "val/f1_macro")}
         self.log_dict(shown, prog_bar=True, sync_dist=True)
         self.log_dict(scores, sync_dist=True)

@@ -1,5 +1,6 @@
 """Every shipped config composes, and every node in it fits what it builds."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def composed(*overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [*overrides, "hydra.runtime.output_dir=out"], return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
+        cfg = copy.deepcopy(cfg)  # as Hydra does: its own config stays whole
         OmegaConf.set_struct(cfg, False)
         del cfg.hydra
         config_check.check(cfg)

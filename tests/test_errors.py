@@ -48,7 +48,7 @@ def test_broken_images_are_named_all_at_once(
     for image in images[2:4]:
         image.write_bytes(image.read_bytes()[:40])
     message = fails(train_here, capfd, *OWN, "data=folder", f"data.root={tmp_path}/faces", "data.image_size=32")
-    assert "2 images" in message
+    assert "2 of 63 images" in message
     for image in images[2:4]:
         assert image.name in message
 
