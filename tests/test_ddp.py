@@ -16,14 +16,14 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def test_two_processes_equal_one(command: Run, tmp_path: Path) -> None:
     # A loss that is a sum over the global batch: no batch norm, no dropout, the same augmentation for every sample.
-    common = ("transforms=none", "optimizer=sgd", "data.num_samples=300", "hydra.run.dir=${name}")
+    common = ("transforms=none", "optimizer=sgd", "optimizer.lr=0.01", "data.num_samples=300", "hydra.run.dir=${name}")
     assert command(*TINY, *common, "name=one").returncode == 0
     done = command(*TINY, "trainer=ddp_cpu", *common, "name=two")
     assert done.returncode == 0, done.stderr
     assert "2 x cpu" in done.stdout
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for key in one:
-        torch.testing.assert_close(one[key], two[key], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(one[key], two[key], rtol=1e-3, atol=1e-5)
     a, b = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two"))
     assert a["test"]["n"] == b["test"]["n"]  # nothing is counted twice
     assert a["val"]["confusion"] == b["val"]["confusion"]

@@ -27,7 +27,7 @@ class Synthetic(FERDataModule):
 
     name = "synthetic"
 
-    def __init__(self, num_samples: int = 6000, generator_seed: int = 0, **loading: Any) -> None:
+    def __init__(self, num_samples: int = 4000, generator_seed: int = 0, **loading: Any) -> None:
         super().__init__(**loading)
         self.num_samples, self.generator_seed = num_samples, generator_seed
 
