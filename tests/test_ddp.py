@@ -58,8 +58,12 @@ def test_a_failing_process_ends_the_run(command: Run, tmp_path: Path, rank: int)
         "            raise RuntimeError('broken on purpose')\n"
     )
     done = command(*DDP, "+callbacks.fail._target_=failing.Fail")
-    assert done.returncode != 0
     assert "broken on purpose" in done.stderr
+    if rank == 1:  # said in words, not as a failed collective call
+        assert done.returncode == 2
+        assert "another process of this run failed with exit code 1" in done.stderr
+    else:
+        assert done.returncode == 1
 
 
 def test_batch_that_cannot_be_shared(command: Run) -> None:
