@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.table import Table
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 class EndAfterFirstStep(pl.Callback):
