@@ -4,7 +4,6 @@ import csv
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -72,8 +71,3 @@ def write_csv(path: Path) -> None:
 def _seconds(code: str) -> float:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)
-
-
-if __name__ == "__main__":
-    start = time.perf_counter()
-    measure(Console())

@@ -4,7 +4,6 @@ import logging
 import sys
 import tempfile
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -111,8 +110,3 @@ def _bare_epoch(module: FERModule, datamodule: FERDataModule) -> float:
     loss = torch.nn.CrossEntropyLoss()
     seconds = [train_epoch(net, loader, module.preprocess, loss, optimizer) for _ in range(2)]
     return seconds[-1]
-
-
-if __name__ == "__main__":
-    Path("outputs").mkdir(exist_ok=True)
-    measure(Console())
