@@ -53,5 +53,6 @@ def measure(console: Console) -> None:
 
 def _seconds(command: list[str]) -> float:
     start = time.perf_counter()
-    subprocess.run(command, capture_output=True, check=False)
+    # No pipes: the loader's workers outlive the process that ended itself by some seconds, and would hold them open.
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     return time.perf_counter() - start
