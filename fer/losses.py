@@ -40,3 +40,30 @@ class FocalLoss(nn.Module):
             return -terms.sum(1).mean()
         # As torch's weighted cross-entropy: a weighted mean, so that the loss keeps its scale.
         return -(terms * self.weight).sum() / torch.clamp((target * self.weight).sum(), min=1e-12)
+
+
+class MultiTargetLoss(nn.Module):
+    """Asks for any one of the emotions that enough raters saw: the negative log of the largest probability among them.
+
+    Source: Barsoum et al., "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label
+    Distribution", ICMI 2016, https://arxiv.org/abs/1608.01041.
+
+    Args:
+        epsilon: Share that every other emotion keeps.
+    """
+
+    def __init__(self, epsilon: float = 0.001) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the mean loss.
+
+        Args:
+            logits: float of shape (B, C).
+            target: float of shape (B, C), above 0 for each emotion that counts; or int64 class indices (B,).
+        """
+        if target.ndim == 1:
+            target = F.one_hot(target, logits.shape[1])
+        weight = (1 - self.epsilon) * (target > 0).to(logits.dtype) + self.epsilon
+        return -(F.log_softmax(logits, dim=1) + weight.log()).amax(1).mean()

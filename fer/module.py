@@ -97,12 +97,12 @@ class FERModule(pl.LightningModule):
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss of a batch of ``image`` and ``label``."""
+        """Return the loss of a batch of ``image``, ``label`` and, with several raters, ``target``."""
         images, labels = batch["image"], batch["label"]
         x = self._input(images, self.train_size)
-        target = labels
+        target = batch.get("target", labels)
         if self.mix is not None:
-            x, target = self.mix(x, labels)
+            x, target = self.mix(x, target)
         logits = self.net(x)
         loss = self.loss(logits, target)
         self._refuse_non_finite(loss, batch_idx)

@@ -1,12 +1,11 @@
 """The LightningDataModule that every dataset shares: splits, class selection, loaders."""
 
-import hashlib
 import logging
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,11 +17,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fer.data.cache import default_cache_dir
+from fer.data.exclude import exclude
 from fer.data.labels import canonical
-from fer.data.samples import SPLITS, Samples
+from fer.data.samples import Samples
 from fer.data.sampling import Batch, EvalBatches, TrainBatches
+from fer.data.splits import carve, check_splits, check_subjects, fold_of_subjects
 from fer.data.transforms import Augment
-from fer.errors import ConfigError, DatasetError, did_you_mean
+from fer.errors import ConfigError, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -34,25 +35,49 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
         samples: The whole dataset.
         rows: int64 of shape (N,), this split's rows in it.
         augment: What is done to training images; None for none.
+        draw_targets: Draw one label of each sample's distribution of votes, instead of handing on the distribution.
     """
 
-    def __init__(self, samples: Samples, rows: npt.NDArray[np.int64], augment: Augment | None = None) -> None:
-        self.samples, self.rows, self.augment = samples, rows, augment
+    def __init__(
+        self,
+        samples: Samples,
+        rows: npt.NDArray[np.int64],
+        augment: Augment | None = None,
+        draw_targets: bool = False,
+    ) -> None:
+        self.samples, self.rows, self.augment, self.draw_targets = samples, rows, augment, draw_targets
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitems__(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``image`` uint8 (B, H, W[, 3]), ``label`` int64 (B,), and ``row`` int64 (B,) in the samples."""
+        """Return ``image`` uint8 (B, H, W[, 3]), ``label`` int64 (B,), and ``row`` int64 (B,) in the samples.
+
+        With several raters' votes there is a ``target`` too: float32 (B, C), a distribution.
+        """
         rows = self.rows[batch.indices]
         images = self.samples.images[rows]  # a copy, also of a memory map
         if self.augment:
             images = self.augment(images, batch.seed)
-        return {
+        item = {
             "image": torch.from_numpy(np.ascontiguousarray(images)),
             "label": torch.from_numpy(self.samples.labels[rows]),
             "row": torch.from_numpy(rows),
         }
+        if self.samples.targets is not None:
+            target = self.samples.targets[rows]
+            if self.draw_targets and batch.seed:
+                target = _draw(target, np.random.default_rng([*batch.seed, 1]))
+            item["target"] = torch.from_numpy(target)
+        return item
+
+
+def _draw(target: npt.NDArray[np.float32], generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Draw one class of each distribution; returns float32 of the same shape, one 1 in each row."""
+    above = target.cumsum(1)
+    chosen = (generator.random((len(target), 1)) * above[:, -1:] < above).argmax(1)
+    drawn: npt.NDArray[np.float32] = np.eye(target.shape[1], dtype=np.float32)[chosen]
+    return drawn
 
 
 def _leave_signals_to_parent(worker_id: int) -> None:
@@ -80,6 +105,10 @@ class FERDataModule(pl.LightningDataModule):
         num_workers: Loader processes of each device; None for one per core (at most 8) with augmentation, else 0.
         sampler: ``shuffle``, or ``weighted`` to draw every class equally often, with replacement.
         cache_dir: Where decoded images are kept; None for ``~/.cache/fer``.
+        exclude: A csv file with a column ``id`` (``fer.audit`` writes one): these samples are left out.
+        fold: Which fold of the subjects is the test split, from 0; None for the dataset's own splits.
+        folds: Number of folds, or ``loso`` for as many as there are subjects.
+        select_on_test: Use the test split as the validation split, as many published results do.
         seed: Seeds carving, order and augmentation.
         transforms: The ``transforms`` group: augmentation of training images.
 
@@ -88,6 +117,10 @@ class FERDataModule(pl.LightningDataModule):
     """
 
     name = "dataset"
+    source = ""
+    """Where the dataset comes from: its page."""
+    draw_targets = False
+    """Whether training draws a label from each sample's distribution of votes anew in each epoch."""
 
     def __init__(
         self,
@@ -102,6 +135,10 @@ class FERDataModule(pl.LightningDataModule):
         num_workers: int | None = None,
         sampler: str = "shuffle",
         cache_dir: str | None = None,
+        exclude: str | None = None,
+        fold: int | None = None,
+        folds: int | str = 10,
+        select_on_test: bool = False,
         seed: int = 0,
         transforms: Mapping[str, Any] | None = None,
     ) -> None:
@@ -112,6 +149,8 @@ class FERDataModule(pl.LightningDataModule):
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.batch_size, self.num_workers = batch_size, num_workers
         self.sampler, self.seed = sampler, seed
+        self.exclude, self.fold, self.folds = exclude, fold, folds
+        self.select_on_test = select_on_test
         self.augment = Augment(transforms or {})
         self._samples: Samples | None = None
 
@@ -120,12 +159,26 @@ class FERDataModule(pl.LightningDataModule):
         raise TypeError(f"{type(self).__name__} does not say how it is read.")
 
     def setup(self, stage: str) -> None:
-        """Read, select classes and carve missing splits; once, whatever the stage."""
-        if self._samples is None:
-            samples = select_classes(self.read(), self.wanted, self.name)
-            samples = carve(samples, self.val_fraction, self.test_fraction, self.seed, self.name)
+        """Read, select classes and make the splits; once.
+
+        Args:
+            stage: ``test`` leaves the splits as the dataset has them; any other carves those that are missing.
+        """
+        if self._samples is not None:
+            return
+        samples = select_classes(self.read(), self.wanted, self.name)
+        if self.exclude is not None:
+            samples = exclude(samples, Path(self.exclude).expanduser(), self.name)
+        if self.fold is not None:
+            samples = fold_of_subjects(samples, self.fold, self.folds, self.name)
+        if stage != "test":
+            val_fraction = 0.0 if self.select_on_test else self.val_fraction
+            samples = carve(samples, val_fraction, self.test_fraction, self.seed, self.name)
+            if self.select_on_test:
+                samples = _test_as_val(samples, self.name)
             check_splits(samples, self.name)
-            self._samples = samples
+        check_subjects(samples, self.name)
+        self._samples = samples
 
     @property
     def samples(self) -> Samples:
@@ -209,7 +262,7 @@ class FERDataModule(pl.LightningDataModule):
             workers = min(8, len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
             workers = workers if augment else 0
         return DataLoader(
-            ImageDataset(self.samples, self.rows(split), augment),
+            ImageDataset(self.samples, self.rows(split), augment, self.draw_targets and split == "train"),
             batch_sampler=cast(Any, batches),  # of whole batches, which torch's types do not foresee
             num_workers=workers,
             collate_fn=cast(Any, _as_is),
@@ -241,59 +294,17 @@ def select_classes(samples: Samples, wanted: Sequence[str] | None, name: str) ->
     labels = index[samples.labels]
     # The other classes' images stay where they are (on disk), in no split.
     splits = np.where(labels >= 0, samples.splits, "")
-    return Samples(samples.images, labels, splits, samples.ids, tuple(wanted))
+    targets = samples.targets
+    if targets is not None:
+        targets = targets[:, [samples.classes.index(emotion) for emotion in wanted]]
+        total = targets.sum(1, keepdims=True)
+        targets = np.divide(targets, total, out=np.zeros_like(targets), where=total > 0)
+    return replace(samples, labels=labels, splits=splits, targets=targets, classes=tuple(wanted))
 
 
-def carve(samples: Samples, val_fraction: float, test_fraction: float, seed: int, name: str) -> Samples:
-    """Make the validation and test splits that a dataset lacks, out of its training split.
-
-    Stratified by class and seeded. Exact copies of an image stay on one side, so that no carved split repeats
-    a training image.
-    """
-    present = set(samples.splits.tolist())
-    wanted = {"val": val_fraction, "test": test_fraction}
-    missing = {split: share for split, share in wanted.items() if split not in present}
-    for split, share in missing.items():
-        if share == 0:
-            log.warning("%s has no %s split, and data.%s_fraction=0 carves none.", name, split, split)
-    missing = {split: share for split, share in missing.items() if share > 0}
-    if not missing:
-        return samples
-    splits = samples.splits.astype("<U5")
-    train = np.flatnonzero(splits == "train")
-    hashes = np.array([hashlib.blake2b(samples.images[row].tobytes(), digest_size=8).digest() for row in train])
-    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    group_label = samples.labels[train][first]
-    generator = np.random.default_rng(seed)
-    for label in range(len(samples.classes)):
-        members = generator.permutation(np.flatnonzero(group_label == label))
-        start = 0
-        for split, share in missing.items():
-            # At least one of each class, where there are enough images to share at all.
-            count = max(1, round(share * len(members))) if len(members) > len(missing) else 0
-            splits[train[np.isin(group, members[start : start + count])]] = split
-            start += count
-    for split, share in missing.items():
-        log.info(
-            "%s has no %s split: %d of %d training images (%.0f %% of each class, seed %d) were set aside for it.",
-            name, split, int((splits == split).sum()), len(train), 100 * share, seed,
-        )  # fmt: skip
-    return Samples(samples.images, samples.labels, splits, samples.ids, samples.classes)
-
-
-def check_splits(samples: Samples, name: str) -> None:
-    """Refuse a dataset without training or validation images, or with a class that has none to train on.
-
-    Raises:
-        DatasetError: Naming the split or the classes, with the counts.
-    """
-    counts = {split: Counter(samples.labels[samples.splits == split].tolist()) for split in SPLITS}
-    for split in ("train", "val"):
-        if not counts[split]:
-            raise DatasetError(f"{name}: the {split} split is empty; the dataset has {len(samples)} images in all.")
-        empty = [emotion for number, emotion in enumerate(samples.classes) if not counts[split][number]]
-        if empty:
-            raise DatasetError(
-                f"{name}: the {split} split has no image of {', '.join(empty)}. "
-                f"Leave the class out with data.classes=[...], or add images of it."
-            )
+def _test_as_val(samples: Samples, name: str) -> Samples:
+    """Make the test split the validation split; what was the validation split is used for nothing."""
+    if not (samples.splits == "test").any():
+        raise ConfigError(f"data.select_on_test=true: {name} has no test split to choose on.")
+    splits = np.where(samples.splits == "val", "", samples.splits)
+    return replace(samples, splits=np.where(splits == "test", "val", splits))

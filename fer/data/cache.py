@@ -1,7 +1,8 @@
 """The on-disk cache of decoded datasets: what was read once is memory-mapped from then on.
 
 One folder per dataset and key, ``<cache_dir>/<name>-<hash of the key>/``: ``images.npy``, ``labels.npy``,
-``splits.npy``, ``ids.npy`` and a readable ``meta.json``. The key holds everything that decides the content,
+``splits.npy``, ``ids.npy``, what else the dataset knows (``subjects.npy``, ``targets.npy``, ``attributes/*.npy``) and a
+readable ``meta.json``. The key holds everything that decides the content,
 such as the source files' fingerprint and the stored size, so that changed data makes another folder.
 Deleting a folder costs nothing but time.
 """
@@ -23,12 +24,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer.data.quality import oddities
 from fer.data.samples import Samples
 from fer.errors import DatasetError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a cache's files, or how images are decoded, change; part of every key."""
 
 
@@ -71,15 +73,21 @@ def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callabl
     Raises:
         DatasetError: If the cache cannot be written (no space left, no permission).
     """
-    text = json.dumps({"format": FORMAT, **key}, sort_keys=True, default=str)
+    # A key may hold the whole list of a dataset's files, which meta.json need not repeat.
+    short = {part: _hash(value) if isinstance(value, list) else value for part, value in key.items()}
+    text = json.dumps({"format": FORMAT, **short}, sort_keys=True, default=str)
     folder = cache_dir / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     samples = _load(folder)
     if samples is None:
         built = build()
-        _store(folder, built, json.loads(text))
+        _store(folder, built, name, json.loads(text))
         samples = _load(folder)
     # Another process may have taken the folder for damaged and be replacing it right now.
     return built if samples is None else samples
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def allocate(cache_dir: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
@@ -107,16 +115,15 @@ def _load(folder: Path) -> Samples | None:
         return None
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        samples = Samples(
-            images=np.load(folder / "images.npy", mmap_mode="r"),
-            labels=np.load(folder / "labels.npy"),
-            splits=np.load(folder / "splits.npy"),
-            ids=np.load(folder / "ids.npy"),
-            classes=tuple(meta["classes"]),
-        )
-        counts = {len(array) for array in (samples.images, samples.labels, samples.splits, samples.ids)}
+        arrays = {name: np.load(folder / f"{name}.npy") for name in meta["arrays"]}
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        counts = {len(array) for array in (images, *arrays.values())}
         if counts != {meta["count"]}:
             raise ValueError(f"{meta['count']} samples expected, found {sorted(counts)}")
+        attributes = {name: arrays.pop(f"attributes/{name}") for name in meta["attributes"]}
+        samples = Samples(images=images, classes=tuple(meta["classes"]), attributes=attributes, **arrays)
+        for oddity in meta["oddities"]:
+            log.warning("%s", oddity)
         return samples
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         log.warning("The cache %s is damaged (%s); the dataset is read again.", folder, error)
@@ -128,19 +135,26 @@ def _load(folder: Path) -> Samples | None:
         return None
 
 
-def _store(folder: Path, samples: Samples, key: dict[str, object]) -> None:
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "images": samples.images,
-        "labels": samples.labels,
-        "splits": samples.splits,
-        "ids": samples.ids,
+def _store(folder: Path, samples: Samples, name: str, key: dict[str, object]) -> None:
+    arrays: dict[str, npt.NDArray[Any]] = {"labels": samples.labels, "splits": samples.splits, "ids": samples.ids}
+    arrays |= {name: value for name in ("subjects", "targets") if (value := getattr(samples, name)) is not None}
+    arrays |= {f"attributes/{name}": value for name, value in samples.attributes.items()}
+    meta = {
+        "count": len(samples),
+        "classes": samples.classes,
+        "shape": samples.images.shape[1:],
+        "arrays": list(arrays),
+        "attributes": list(samples.attributes),
+        "oddities": oddities(samples.images, samples.ids, name),
+        "key": key,
     }
-    meta = {"count": len(samples), "classes": samples.classes, "shape": samples.images.shape[1:], "key": key}
+    arrays = {"images": samples.images, **arrays}
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
         temporary.mkdir(parents=True)
-        for name, array in arrays.items():
-            _write(temporary / f"{name}.npy", array)
+        for part, array in arrays.items():
+            (temporary / part).parent.mkdir(exist_ok=True)
+            _write(temporary / f"{part}.npy", array)
         (temporary / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
         try:
             temporary.rename(folder)

@@ -37,9 +37,10 @@ import numpy.typing as npt
 
 from fer.data.base import FERDataModule
 from fer.data.cache import cached, fingerprint
-from fer.data.folder import Entry, find_entries, split_folders
+from fer.data.folder import find_entries, split_folders
 from fer.data.images import decode_images
 from fer.data.labels import BASIC
+from fer.data.listed import Entry
 from fer.data.samples import Samples
 from fer.errors import DatasetError, DatasetNotFoundError, LabelError, listing
 
@@ -300,7 +301,7 @@ def _restore_splits(entries: Sequence[Entry], base: Path) -> list[str]:
     rows: dict[int, str] = {}
     problems: list[str] = []
     unknown: list[str] = []
-    for path, split, _ in entries:
+    for path, split, *_ in entries:
         stem = path.rpartition("/")[2].rpartition(".")[0]
         usage, _, _ = stem.partition("_")
         if usage in USAGES:

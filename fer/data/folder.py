@@ -20,14 +20,12 @@ Licence, citation: those of the dataset.
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from fer.data.base import FERDataModule
-from fer.data.cache import cached, fingerprint
-from fer.data.images import decode_images, find_images, stored_shape
-from fer.data.labels import EMOTIONS, resolve
+from fer.data.images import find_images
+from fer.data.labels import resolve
+from fer.data.listed import Entry, read_entries
 from fer.data.samples import Samples
 from fer.errors import DatasetError, DatasetNotFoundError, LabelError, listing
 
@@ -44,17 +42,6 @@ SPLIT_NAMES = {
     "privatetest": "test",
 }
 """Names of split folders, in lower case, and the split that they mean."""
-
-
-class Entry(NamedTuple):
-    """One image of a tree of class folders."""
-
-    path: str
-    """Relative to the tree's root, with ``/``."""
-    split: str
-    """``train``, ``val`` or ``test``."""
-    emotion: str
-    """The canonical name of its class."""
 
 
 class Folder(FERDataModule):
@@ -104,27 +91,7 @@ def read_folder(
     if not entries:
         expected = "folders <split>/<class>/ of images, or <class>/ alone; splits are train, val and test."
         raise DatasetNotFoundError(name, [root / "train", root / "<class>"], expected, "your own images")
-    present = {entry.emotion for entry in entries}
-    classes = tuple(emotion for emotion in EMOTIONS if emotion in present)
-    paths = [entry.path for entry in entries]
-
-    def build() -> Samples:
-        size, stored_channels = stored_shape(root, paths, image_size, channels)
-        return Samples(
-            images=decode_images(root, paths, size, stored_channels, cache_dir),
-            labels=np.array([classes.index(entry.emotion) for entry in entries], dtype=np.int64),
-            splits=np.array([entry.split for entry in entries]),
-            ids=np.array(paths),
-            classes=classes,
-        )
-
-    key = {
-        "files": fingerprint(paths, root),
-        "label_map": {str(label): emotion for label, emotion in (label_map or {}).items()},
-        "image_size": image_size,
-        "channels": channels,
-    }
-    return cached(cache_dir, name, key, build)
+    return read_entries(name, root, entries, cache_dir, image_size, channels)
 
 
 def split_folders(root: Path) -> dict[str, str]:
@@ -170,7 +137,7 @@ def find_entries(root: Path, label_map: Mapping[str, str] | None = None) -> list
         log.info("%s: %d files are not images and were skipped.", root, skipped)
     if "" not in splits and (unused := [name for name in _subfolders(root) if name not in splits]):
         log.warning("%s: folders not named after a split were left out: %s.", root, ", ".join(unused))
-    return sorted(entries)
+    return sorted(entries, key=lambda entry: entry.path)
 
 
 def _subfolders(root: Path) -> list[str]:

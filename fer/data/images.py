@@ -15,6 +15,9 @@ from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 from fer.data.cache import allocate
 from fer.errors import ConfigError, DatasetError, listing
 
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels, the last two exclusive."""
+
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
@@ -80,7 +83,11 @@ def read_image(path: Path | str, channels: int | None = None) -> npt.NDArray[np.
 
 
 def stored_shape(
-    root: Path, names: Sequence[str], image_size: int | None, channels: int | None
+    root: Path,
+    names: Sequence[str],
+    image_size: int | None,
+    channels: int | None,
+    boxes: Sequence[Box | None] | None = None,
 ) -> tuple[int, int | None]:
     """Decide in which size and channels images are stored, from their headers.
 
@@ -92,6 +99,7 @@ def stored_shape(
         names: Image files.
         image_size: The side that is wanted, in pixels; None for the images' own.
         channels: 1 for grey, 3 for RGB, None for the images' own.
+        boxes: The part of each image that is stored; None for the whole of each.
 
     Returns:
         The side, and the channels (None if that needs a look at the pixels).
@@ -104,10 +112,11 @@ def stored_shape(
         raise ConfigError(f"data.channels={channels}: must be 1 (grey), 3 (RGB) or null (as the images are).")
     sizes: set[tuple[int, int]] = set()
     modes: set[str] = set()
-    for name in tqdm(names, "Looking at images", unit="img", disable=len(names) <= _PROGRESS):
+    for number, name in enumerate(tqdm(names, "Looking at images", unit="img", disable=len(names) <= _PROGRESS)):
+        box = boxes[number] if boxes else None
         try:
             with Image.open(root / name, formats=_FORMATS) as image:
-                sizes.add(image.size)
+                sizes.add(image.size if box is None else (box[2] - box[0], box[3] - box[1]))
                 modes.add(image.mode)
         except Exception:  # decoders raise anything; decode_images reports broken files, all together
             continue
@@ -128,7 +137,13 @@ def stored_shape(
 
 
 def decode_images(
-    root: Path, names: Sequence[str], size: int, channels: int | None, cache_dir: Path, resize: bool = True
+    root: Path,
+    names: Sequence[str],
+    size: int,
+    channels: int | None,
+    cache_dir: Path,
+    resize: bool = True,
+    boxes: Sequence[Box | None] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode images into one array, on disk if it is large.
 
@@ -139,6 +154,8 @@ def decode_images(
         channels: 1 for grey, 3 for RGB, None for grey if every image is (one channel, or three equal ones).
         cache_dir: Where a large array is placed.
         resize: Resize other sizes; if False they are refused.
+        boxes: The part of each image that is taken; None for the whole of each. What reaches beyond the image is
+            cut off.
 
     Returns:
         Shape (N, size, size) or (N, size, size, 3), in the order of ``names``.
@@ -159,6 +176,12 @@ def decode_images(
             except Exception as error:  # decoders raise anything for a broken file
                 problems[index] = f"{names[index]}: {_reason(root / names[index], error)}"
                 continue
+            if boxes and (box := boxes[index]):
+                left, top, right, bottom = box
+                image = image[max(0, top) : bottom, max(0, left) : right]
+                if not image.size:
+                    problems[index] = f"{names[index]}: its face's box {box} lies outside the image"
+                    continue
             height, width = image.shape[:2]
             if (height, width) != (size, size):
                 if not resize:

@@ -1,6 +1,7 @@
 """What every dataset reader returns: decoded images, labels, splits and ids, row by row."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,10 @@ class Samples:
         ids: str of shape (N,), unique: what names the sample in predictions and reports
             (a path relative to the root, or ``<file>:<row>``).
         classes: Canonical emotion names.
+        subjects: str of shape (N,), who is in the picture, where the dataset says so; None where it does not.
+        targets: float32 of shape (N, C), the distribution of several raters' votes; None for one label each.
+        attributes: str arrays of shape (N,) by name (``gender``, ``age``), by whose values scores are sliced;
+            an empty string where nothing is known.
     """
 
     images: npt.NDArray[np.uint8]
@@ -26,6 +31,9 @@ class Samples:
     splits: npt.NDArray[np.str_]
     ids: npt.NDArray[np.str_]
     classes: tuple[str, ...]
+    subjects: npt.NDArray[np.str_] | None = None
+    targets: npt.NDArray[np.float32] | None = None
+    attributes: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ def samples(count: int = 5, channels: int = 1, seed: int = 0) -> Samples:
         splits=np.array(["train", "val", "test"])[np.arange(count) % 3],
         ids=np.array([f"größe/{number}.png" for number in range(count)]),
         classes=("happy", "sad"),
+        subjects=np.array(["S1", "S2", "S3"])[np.arange(count) % 3],
+        targets=np.random.default_rng(seed).random((count, 2), dtype=np.float32),
+        attributes={"gender": np.array(["f", "m"])[np.arange(count) % 2], "age": np.array(["4-19"] * count)},
     )
 
 
@@ -36,7 +40,10 @@ def never() -> Samples:
 
 
 def assert_equal(found: Samples, expected: Samples) -> None:
-    for name in ("images", "labels", "splits", "ids"):
+    assert list(found.attributes) == list(expected.attributes)
+    for attribute, values in expected.attributes.items():
+        np.testing.assert_array_equal(found.attributes[attribute], values)
+    for name in ("images", "labels", "splits", "ids", "subjects", "targets"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
         assert getattr(found, name).dtype == getattr(expected, name).dtype
     assert found.classes == expected.classes
@@ -85,11 +92,14 @@ def test_a_view_is_stored_as_it_is_seen(tmp_path: Path, monkeypatch: pytest.Monk
 def test_arrays_larger_than_a_block(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (9, 2048, 2048), dtype=np.uint8)
     fake = samples(9)
-    large = Samples(images, fake.labels, fake.splits, fake.ids, fake.classes)
+    large = replace(fake, images=images)
     assert_equal(cached(tmp_path, "fake", KEY, lambda: large), large)
 
 
-@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "splits.npy", "ids.npy", "meta.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["images.npy", "labels.npy", "splits.npy", "ids.npy", "meta.json", "subjects.npy", "attributes/age.npy"],
+)
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "garbage"])
 def test_damage_is_noticed_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: str) -> None:
     cached(tmp_path, "fake", KEY, samples)
@@ -175,7 +185,8 @@ def test_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) ->
     message = str(error.value)
     assert str(tmp_path / "fake-") in message
     assert "no space left" in message
-    megabytes = sum(a.nbytes for a in (large.images, large.labels, large.splits, large.ids)) / 1e6
+    arrays = [value for value in vars(large).values() if isinstance(value, np.ndarray)]
+    megabytes = sum(array.nbytes for array in (*arrays, *large.attributes.values())) / 1e6
     assert f"{megabytes:.0f} MB are needed" in message
     assert "data.cache_dir=<other folder>" in message
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,47 @@
+"""Leaving samples out by a list: nothing on disk is touched."""
+
+import csv
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fer.data.samples import Samples
+from fer.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def exclude(samples: Samples, path: Path, name: str) -> Samples:
+    """Take the samples that a csv file lists out of every split.
+
+    Args:
+        samples: The dataset.
+        path: A csv file with a column ``id``, and perhaps ``reason``.
+        name: The dataset's name.
+
+    Raises:
+        ConfigError: If the file is absent, has no column ``id``, or names no sample of this dataset.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"data.exclude={path}: no such file. python -m fer.audit writes one, with columns id, reason."
+        )
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if "id" not in (reader.fieldnames or ()):
+            raise ConfigError(f"data.exclude={path}: has no column 'id'; its columns are {reader.fieldnames}.")
+        ids = {row["id"] for row in reader}
+    out = np.isin(samples.ids, sorted(ids))
+    if ids and not out.any():
+        raise ConfigError(
+            f"data.exclude={path}: none of its {len(ids)} ids is a sample of {name} (whose ids look like "
+            f"'{samples.ids[0]}'). Is it the list of another dataset, or of another form of this one?"
+        )
+    if unknown := len(ids) - len(set(samples.ids[out].tolist())):
+        log.warning("data.exclude=%s: %d of its %d ids are no samples of %s.", path, unknown, len(ids), name)
+    counts = {split: int((samples.splits[out] == split).sum()) for split in ("train", "val", "test")}
+    said = ", ".join(f"{count} {split}" for split, count in counts.items() if count)
+    log.info("%s: %d images are left out by %s (%s).", name, int(out.sum()), path, said or "none in a split")
+    return replace(samples, splits=np.where(out, "", samples.splits))

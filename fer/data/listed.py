@@ -1,0 +1,122 @@
+"""From a list of image files with labels to samples: the part that every dataset of image files shares."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fer.data.cache import cached, fingerprint
+from fer.data.images import Box, decode_images, stored_shape
+from fer.data.labels import EMOTIONS
+from fer.data.samples import Samples
+from fer.errors import DatasetError, listing
+
+
+class Entry(NamedTuple):
+    """One sample of a dataset of image files."""
+
+    path: str
+    """Relative to the dataset's root, with ``/``."""
+    split: str
+    """``train``, ``val`` or ``test``."""
+    emotion: str
+    """The canonical name of its class."""
+    subject: str = ""
+    """Who is in the picture; for all entries of a dataset, or for none."""
+    box: Box | None = None
+    """The face's (left, top, right, bottom) in pixels; None for the whole picture."""
+    attributes: Mapping[str, str] = {}
+    """Names and values by which scores are sliced."""
+    id: str = ""
+    """What names the sample where several are in one picture; the path if empty."""
+
+
+def read_entries(
+    name: str,
+    root: Path,
+    entries: Sequence[Entry],
+    cache_dir: Path,
+    image_size: int | None,
+    channels: int | None,
+    key: Mapping[str, object] | None = None,
+) -> Samples:
+    """Decode listed images, from the cache after the first time.
+
+    Args:
+        name: The dataset's name, as in ``data=<name>``.
+        root: The folder that the entries' paths are relative to.
+        entries: What is listed.
+        cache_dir: Where decoded images are kept.
+        image_size: Images are stored at this size if they differ in size or are larger; None for their own.
+        channels: 1 for grey, 3 for RGB, None for what they are.
+        key: What else decides the content, for the cache.
+
+    Returns:
+        Samples whose classes are the entries' emotions, in the order of :data:`fer.data.labels.EMOTIONS`.
+
+    Raises:
+        DatasetError: If listed images are absent or cannot be read (all are named), or ``image_size`` is needed.
+    """
+    present = {entry.emotion for entry in entries}
+    classes = tuple(emotion for emotion in EMOTIONS if emotion in present)
+    paths = [entry.path for entry in entries]
+    check_present(name, root, paths)
+    boxes = [entry.box for entry in entries] if any(entry.box for entry in entries) else None
+
+    def build() -> Samples:
+        size, stored_channels = stored_shape(root, paths, image_size, channels, boxes)
+        subjects = np.array([entry.subject for entry in entries])
+        attributes = sorted({attribute for entry in entries for attribute in entry.attributes})
+        return Samples(
+            images=decode_images(root, paths, size, stored_channels, cache_dir, boxes=boxes),
+            labels=np.array([classes.index(entry.emotion) for entry in entries], dtype=np.int64),
+            splits=np.array([entry.split for entry in entries]),
+            ids=np.array([entry.id or entry.path for entry in entries]),
+            classes=classes,
+            subjects=subjects if all(subjects) else None,
+            attributes={a: np.array([entry.attributes.get(a, "") for entry in entries]) for a in attributes},
+        )
+
+    # The entries themselves: a corrected list or label map must not find the old cache.
+    content = [(*entry[:5], sorted(entry.attributes.items()), entry.id) for entry in entries]
+    files = fingerprint(set(paths), root)
+    return cached(
+        cache_dir, name, {**(key or {}), "files": files, "entries": content, "size": image_size, "channels": channels},
+        build,
+    )  # fmt: skip
+
+
+def check_present(name: str, root: Path, paths: Sequence[str]) -> None:
+    """Refuse a dataset that lists images which are not there.
+
+    Raises:
+        DatasetError: With their count, and the first of them.
+    """
+    unique = list(dict.fromkeys(paths))
+    absent = [path for path in unique if not os.path.isfile(os.path.join(root, path))]
+    if absent:
+        raise DatasetError(
+            f"{name}: {len(absent)} of {len(unique)} listed images are not in {root}:\n{listing(absent)}\n"
+            f"  The archive may be half unpacked, or a part of it missing: unpack it again, all parts."
+        )
+
+
+def find_path(root: Path, *candidates: str) -> Path | None:
+    """Return the first of the candidate paths below ``root`` that exists, whatever its case; None if none does."""
+    for candidate in candidates:
+        found: Path | None = root
+        for part in Path(candidate).parts:
+            assert found is not None
+            exact = found / part
+            if not exact.exists():
+                names = os.listdir(found) if found.is_dir() else []
+                alike = sorted(name for name in names if name.lower() == part.lower())
+                exact = found / alike[0] if alike else exact
+            found = exact if exact.exists() else None
+            if found is None:
+                break
+        if found is not None:
+            return found
+    return None
