@@ -21,6 +21,7 @@ from fer import launch
 from fer.errors import ConfigError, Interrupted
 from fer.models.checks import rehearsal
 from fer.module import FERModule
+from fer.protocol import SELECTED_ON_TEST
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ class ConfusionMatrixPicture(pl.Callback):
             return
         from fer.figures import confusion_figure  # matplotlib would delay the first step
 
-        figure = confusion_figure(pl_module.val_confusion.cpu().numpy(), pl_module.classes)
+        stamp = SELECTED_ON_TEST if trainer.datamodule.select_on_test else None  # type: ignore[attr-defined]
+        figure = confusion_figure(pl_module.val_confusion.cpu().numpy(), pl_module.classes, stamp=stamp)
         board.add_figure("val/confusion", figure, trainer.global_step)
 
 

@@ -22,15 +22,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer import config_check, sweep
+from fer.config_check import conf_dir
 from fer.errors import FERError, Interrupted, did_you_mean
 
 _CONFIG_ERROR = 2
-
-
-def conf_dir() -> Path:
-    """Return the folder of the configs: ``fer/conf`` in an installed wheel, ``conf`` beside ``fer`` in a checkout."""
-    package = Path(__file__).resolve().parent
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
 def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -38,7 +33,7 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
 
     Args:
         task: The command, a function of a module, called with the composed config.
-        config_name: The primary config (``train``).
+        config_name: The primary config (``train``, ``test``, ...).
     """
     # Hydra would print a traceback of its own for our errors, and end with 1 for its own.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -46,7 +41,11 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     _register_resolvers()
     checked = _Checked(task)
     try:
-        sys.argv[1:] = rewrite(sys.argv[1:])
+        sys.argv[1:] = [quoted(arg) for arg in sys.argv[1:]]
+        if config_name == "train":
+            sys.argv[1:] = rewrite(sys.argv[1:])
+        if config_name == "audit":  # a second dataset: Hydra's own way to choose from a group twice is hard to guess
+            sys.argv[1:] = [re.sub(r"^against=", "data@against=", arg) for arg in sys.argv[1:]]
         hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(checked)()
     except Interrupted as stop:
         sweep.report()
@@ -114,6 +113,14 @@ def _remove_unused(folder: Path) -> None:
 def _end(message: str, code: int) -> None:
     print(message, file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def quoted(override: str) -> str:
+    """Put a value that holds ``=`` (a path to ``epoch=0.ckpt``) into the quotes that Hydra's grammar asks for."""
+    key, _, value = override.partition("=")
+    if "=" not in value or value[0] in "'\"[{$" or key.startswith("-") or "," in value:
+        return override
+    return f'{key}="{value}"'
 
 
 def rewrite(argv: list[str]) -> list[str]:
@@ -198,6 +205,10 @@ def explain(message: str, config_name: str) -> str:
         known = _known_keys(config_name)
         # First among the keys of the same group: `optimizer.lrr` means `optimizer.lr`.
         group, _, leaf = name.rpartition(".")
+        folder = "data" if (config_name, group) == ("audit", "against") else group
+        if group and folder in config_check.groups(conf_dir()) and not any(k.startswith(f"{group}.") for k in known):
+            choices = ", ".join(config_check.options(conf_dir(), folder))
+            return f"{name}: choose the {folder} first: {group}=<one of {choices}> {name}=..."
         siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
         hint = did_you_mean(leaf, siblings).replace("'", f"'{group}." if group else "'", 1) if group else ""
         hint = hint or did_you_mean(name, known)
@@ -208,7 +219,7 @@ def explain(message: str, config_name: str) -> str:
 
 def _known_keys(config_name: str) -> list[str]:
     """Return every key of the config that the command's group choices compose, and the groups."""
-    choices = [a for a in sys.argv[1:] if "=" in a and (conf_dir() / a.split("=", 1)[0].lstrip("+~")).is_dir()]
+    choices = [a for a in sys.argv[1:] if "=" in a and (conf_dir() / re.split("[=@]", a)[0].lstrip("+~")).is_dir()]
     choices = [a for a in choices if "," not in a]
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):

@@ -39,12 +39,38 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     "mixup.mixup_alpha": (0, True, float("inf")),
     "mixup.cutmix_alpha": (0, True, float("inf")),
     "seed": (0, True, 2**32 - 1),
+    "resamples": (0, True, 100_000),
+    "mistakes": (0, True, 1000),
+    "similarity": (0.65, True, 1),
+    "dark": (0, True, 1),
+    "bright": (0, True, 1),
+    "folds": (2, True, 100),
+    "pictures": (0, True, 1000),
 }
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "data.channels": (None, 1, 3),
     "data.sampler": ("shuffle", "weighted"),
-    "tta": ("none", "flip"),
+    "data.select_on_test": (True, False),
+    "tta": ("none", "flip", "tencrop"),
+    "split": (None, "train", "val", "test", "all"),
+    "score": ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted"),
+    "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+    "copies": ("exact", "near"),
 }
+# Of keys that are lists, what may stand in them.
+_ITEMS: dict[str, tuple[str, ...]] = {
+    "exclude": (
+        "copies_across_splits", "redundant", "near_redundant", "conflicting_labels", "in_against", "flat", "dark",
+        "bright", "suspect_labels",
+    ),
+    "exclude_from": ("train", "val", "test"),
+}  # fmt: skip
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configs: ``fer/conf`` in an installed wheel, ``conf`` beside ``fer`` in a checkout."""
+    package = Path(__file__).resolve().parent
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
 def check(cfg: DictConfig) -> None:
@@ -66,7 +92,7 @@ def check(cfg: DictConfig) -> None:
         if isinstance(value, int | float) and not (low < value <= high or (low_allowed and value == low)):
             bound = f"{'at least' if low_allowed else 'above'} {low:g}"
             problems.append(f"{key}={value}: must be {bound}" + (f" and at most {high:g}." if high < 2**31 else "."))
-    if values.get("seed") is None:
+    if "seed" in values and values["seed"] is None:
         problems.append("seed=null: must be a number; it makes the run repeatable.")
     for key, allowed in _CHOICES.items():
         if key in values and values[key] not in allowed:
@@ -74,12 +100,22 @@ def check(cfg: DictConfig) -> None:
             problems.append(
                 f"{key}={values[key]}: must be one of {choices}.{did_you_mean(str(values[key]), map(str, allowed))}"
             )
-    precision = str(values.get("trainer.precision"))
-    if precision not in PRECISIONS and precision != "None":
-        problems.append(
-            f"trainer.precision={precision}: must be one of {', '.join(PRECISIONS)}."
-            f"{did_you_mean(precision, PRECISIONS)}"
-        )
+    for key, allowed in _ITEMS.items():
+        value = values.get(key, [])
+        if not isinstance(value, list):
+            problems.append(f"{key}={value}: must be a list: {key}=[{value},...].")
+            continue
+        problems += [
+            f"{key}: '{item}' must be one of {', '.join(allowed)}.{did_you_mean(str(item), allowed)}"
+            for item in value
+            if item not in allowed
+        ]
+    for key in ("trainer.precision", "precision"):
+        precision = values.get(key)
+        if precision is not None and str(precision) not in PRECISIONS:
+            problems.append(
+                f"{key}={precision}: must be one of {', '.join(PRECISIONS)}.{did_you_mean(str(precision), PRECISIONS)}"
+            )
     problems += _wrong_names(values, config)
     if problems:
         raise ConfigError("\n  ".join(problems) if len(problems) == 1 else "\n  ".join(["", *problems]))
@@ -87,7 +123,7 @@ def check(cfg: DictConfig) -> None:
 
 def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
     problems = []
-    classes = config["data"].get("classes") or []
+    classes = (config.get("data") or {}).get("classes") or []
     if not isinstance(classes, list):
         problems.append(f"data.classes={classes}: must be a list: data.classes=[{classes},...].")
         classes = []
@@ -96,10 +132,27 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
             canonical(str(name))
         except LabelError as error:
             problems.append(f"data.classes: {error}")
-    monitor = str(config["monitor"])
+    datasets = (config.get("data") or {}).get("datasets") or []
+    if not isinstance(datasets, list):
+        problems.append(f"data.datasets={datasets}: must be a list: data.datasets=[{datasets},...].")
+        datasets = []
+    known = [name for name in options(conf_dir(), "data") if name != "combined"]
+    problems += [
+        f"data.datasets: there is no '{name}'.{did_you_mean(str(name), known)} There are: {', '.join(known)}."
+        for name in datasets
+        if name not in known
+    ]
+    if values.get("data.mode") == "multi_target" and "MultiTarget" not in str(
+        values.get("loss._target_", "MultiTarget")
+    ):
+        problems.append("data.mode=multi_target: its targets are no distribution; it needs loss=multi_target.")
+    monitor = str(config.get("monitor", "val/loss"))
     split, _, score = monitor.partition("/")
     if split == "test":
-        problems.append(f"monitor={monitor}: a checkpoint is never chosen on the test split. Use val/{score}.")
+        problems.append(
+            f"monitor={monitor}: a checkpoint is not chosen on the test split. Use val/{score}. (To repeat a published "
+            f"result that was, data.select_on_test=true does so, and says so on everything that the run leaves.)"
+        )
     elif split != "val" or (score not in SCORES and score.removeprefix("f1/") not in EMOTIONS):
         known = [f"val/{name}" for name in SCORES]
         problems.append(

@@ -15,12 +15,14 @@ from torchvision.transforms import v2
 
 from fer.build import build
 from fer.errors import ConfigError, TrainingError
+from fer.leak_check import KEY, seen_images
 from fer.metrics import classification_metrics, epoch_scores
 from fer.models import build_model
 from fer.optim import build_optimizer, build_scheduler
 from fer.preprocessing import Preprocessing
 
-TTA = ("none", "flip")
+TTA = ("none", "flip", "tencrop")
+_CROP = 7 / 8  # of the side, in ten-crop: 42 of 48 pixels
 
 
 class FERModule(pl.LightningModule):
@@ -80,6 +82,7 @@ class FERModule(pl.LightningModule):
         self.train_metrics = classification_metrics(len(classes), "train/")
         self.val_metrics = classification_metrics(len(classes), "val/")
         self.val_confusion: Tensor | None = None  # int64 (C, C) of the last validation epoch
+        self._seen_images: dict[str, Any] | None = None  # made when the first checkpoint is
         self.tta = "none"  # set before prediction, see fer.results
         self.train_size: int | None = None  # of training images where a callback changes it; None for the input's own
 
@@ -119,9 +122,7 @@ class FERModule(pl.LightningModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return ``probabilities`` float32 (B, C) and the batch's ``row`` and ``label``."""
-        views = [batch["image"]]
-        if self.tta == "flip":
-            views.append(batch["image"].flip(2))  # the width, of (B, H, W[, 3])
+        views = _views(batch["image"], self.tta)
         probabilities = torch.stack([self(view).float().softmax(1) for view in views]).mean(0)
         return {"probabilities": probabilities, "row": batch["row"], "label": batch["label"]}
 
@@ -154,6 +155,12 @@ class FERModule(pl.LightningModule):
             every = batches * (self.trainer.check_val_every_n_epoch or 1)
             scheduler |= {"interval": "step", "frequency": every, "monitor": self.hparams["monitor"]}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add fingerprints of the images that fit and choose this model: tests then find leaks without them."""
+        if self._seen_images is None and self.trainer.is_global_zero:
+            self._seen_images = seen_images(self.trainer.datamodule)  # type: ignore[attr-defined]
+        checkpoint[KEY] = self._seen_images
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Fit a checkpoint to the run that goes on with it.
@@ -208,6 +215,28 @@ class FERModule(pl.LightningModule):
                 f"Try a lower optimizer.lr, gradient clipping (trainer.gradient_clip_val=1) or, with 16-mixed, "
                 f"trainer.precision=bf16-mixed. The last good checkpoint is kept in the run's checkpoints folder."
             )
+
+
+def _views(images: Tensor, tta: str) -> list[Tensor]:
+    """Return the views of a batch, uint8 (B, H, W[, 3]), whose probabilities are averaged.
+
+    ``flip``: the images and their mirror images. ``tencrop``: four corners and the centre of both, 7/8 of the side.
+    """
+    if tta == "none":
+        return [images]
+    views = [images]
+    if tta == "tencrop":
+        height, width = images.shape[1:3]
+        h, w = round(_CROP * height), round(_CROP * width)
+        places = [
+            (0, 0),
+            (0, width - w),
+            (height - h, 0),
+            (height - h, width - w),
+            ((height - h) // 2, (width - w) // 2),
+        ]
+        views = [images[:, top : top + h, left : left + w] for top, left in places]
+    return views + [view.flip(2) for view in views]  # the width, of (B, H, W[, 3])
 
 
 def _build_loss(node: Mapping[str, Any], num_classes: int) -> nn.Module:

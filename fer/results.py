@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,9 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from rich.table import Table
-from torchmetrics.functional.classification import (
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-    multiclass_precision,
-    multiclass_recall,
-)
 
 from fer.data.base import FERDataModule
+from fer.metrics import SCORES, final_scores
 from fer.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -33,13 +29,15 @@ class Predictions:
     """A model's answers on one split.
 
     Attributes:
-        split: ``val`` or ``test``.
+        split: ``train``, ``val``, ``test`` or ``all``.
+        rows: int64 of shape (N,), each sample's row in the dataset.
         ids: str of shape (N,), each sample's id.
         labels: int64 of shape (N,), true class.
         probabilities: float32 of shape (N, C).
     """
 
     split: str
+    rows: npt.NDArray[np.int64]
     ids: npt.NDArray[np.str_]
     labels: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float32]
@@ -51,7 +49,7 @@ def predict(module: FERModule, datamodule: FERDataModule, split: str, trainer: p
     Args:
         module: The model.
         datamodule: The data.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val``, ``test`` or ``all``.
         trainer: A trainer of one device: several would pad the split with repeated samples.
     """
     datamodule.trainer = None
@@ -59,45 +57,34 @@ def predict(module: FERModule, datamodule: FERDataModule, split: str, trainer: p
     rows, labels, probabilities = (
         torch.cat([batch[key] for batch in batches]).cpu().numpy() for key in ("row", "label", "probabilities")
     )
-    return Predictions(split, datamodule.samples.ids[rows], labels, probabilities)
+    # What chose the checkpoint was the test split, and is called by its name.
+    name = "test" if datamodule.select_on_test and split == "val" else split
+    return Predictions(name, rows, datamodule.samples.ids[rows], labels, probabilities)
 
 
-def scores(predictions: Predictions, classes: Sequence[str]) -> dict[str, Any]:
-    """Return a split's scores as plain data, each average named, and precision, recall, F1 and support per class."""
-    p = torch.from_numpy(predictions.probabilities)
-    target = torch.from_numpy(predictions.labels)
-    num = len(classes)
-    confusion = multiclass_confusion_matrix(p, target, num)
-    support = confusion.sum(1)
-    per_class = {
-        "precision": multiclass_precision(p, target, num, average="none"),
-        "recall": multiclass_recall(p, target, num, average="none"),
-        "f1": multiclass_f1_score(p, target, num, average="none"),
-    }
-    present = support > 0
-    return {
-        "n": len(target),
-        "accuracy": float(confusion.diag().sum() / len(target)),
-        "balanced_accuracy": float(per_class["recall"][present].mean()),
-        "f1_macro": float(per_class["f1"][present].mean()),
-        "f1_weighted": float((per_class["f1"] * support).sum() / support.sum()),
-        "per_class": {
-            name: {key: float(values[i]) for key, values in per_class.items()} | {"support": int(support[i])}
-            for i, name in enumerate(classes)
-        },
-        "confusion": confusion.tolist(),
-    }
+def write_predictions(
+    path: Path,
+    predictions: Sequence[Predictions],
+    classes: Sequence[str],
+    extra: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> None:
+    """Write ``predictions.csv``: split, id, true and predicted class, and each class's probability.
 
-
-def write_predictions(path: Path, predictions: Sequence[Predictions], classes: Sequence[str]) -> None:
-    """Write ``predictions.csv``: split, id, true and predicted class, and each class's probability."""
+    Args:
+        path: The file.
+        predictions: One or more splits.
+        classes: Class names in label order.
+        extra: More columns by name, of as many values as there are samples.
+    """
+    extra = extra or {}
+    further = zip(*extra.values(), strict=True) if extra else repeat(())
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["split", "id", "label", "predicted", *(f"p_{name}" for name in classes)])
+        writer.writerow(["split", "id", "label", "predicted", *(f"p_{name}" for name in classes), *extra])
         for part in predictions:
-            for sample, label, p in zip(part.ids, part.labels, part.probabilities, strict=True):
+            for sample, label, p, values in zip(part.ids, part.labels, part.probabilities, further, strict=False):
                 row = [part.split, sample, classes[label], classes[int(p.argmax())]]
-                writer.writerow([*row, *(f"{value:.6f}" for value in p)])
+                writer.writerow([*row, *(f"{value:.6f}" for value in p), *values])
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
@@ -119,45 +106,83 @@ def write(
         run: The run's folder.
         predictions: Of the best checkpoint, on each split that there is.
         classes: Class names in label order.
-        summary: What else the run has to say (monitor, best epoch, test-time augmentation, ...).
+        summary: What else the run has to say (monitor, best epoch, stamp, test-time augmentation, ...).
 
     Returns:
         What stands in ``metrics.json``.
     """
     from fer.figures import confusion_figure, curves_figure
 
-    metrics: dict[str, Any] = {**summary, **{part.split: scores(part, classes) for part in predictions}}
-    (run / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    metrics = {
+        **summary,
+        **{part.split: final_scores(part.probabilities, part.labels, classes) for part in predictions},
+    }
+    write_json(run / "metrics.json", metrics)
     write_predictions(run / "predictions.csv", predictions, classes)
     final = predictions[-1]  # test where there is one, else val
     accuracy = metrics[final.split]["accuracy"]
     title = f"{final.split} · n {len(final.labels):,} · accuracy {accuracy:.3f}"
     confusion = np.array(metrics[final.split]["confusion"])
-    confusion_figure(confusion, classes, title).savefig(run / "confusion.png", dpi=150)
+    figure = confusion_figure(confusion, classes, title=title, stamp=summary["stamp"])
+    figure.savefig(run / "confusion.png", dpi=150)
     history = read_history(run / "history.csv") if (run / "history.csv").exists() else {}
     if history:
-        curves_figure(history, summary["monitor"], summary["best_epoch"]).savefig(run / "curves.png", dpi=150)
+        figure = curves_figure(history, summary["monitor"], summary["best_epoch"], summary["stamp"])
+        figure.savefig(run / "curves.png", dpi=150)
     return metrics
 
 
-def print_tables(metrics: Mapping[str, Any], splits: Sequence[str], run: Path, notes: Sequence[str]) -> None:
-    """Print each split's scores per class, and where the run lies."""
-    console = Console()
-    table = Table(
-        title=f"best epoch {metrics['best_epoch'] + 1} by {metrics['monitor']}",
-        title_justify="left",
-        box=None,
-    )
-    table.add_column("", no_wrap=True)
-    for split in splits:
-        for column in ("prec.", "recall", "F1", "n"):
-            table.add_column(f"{split}\n{column}", justify="right", no_wrap=True)
+def brief(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, Any]:
+    """Return the averages alone, by split."""
+    found = {part.split: final_scores(part.probabilities, part.labels, classes, resamples=0) for part in predictions}
+    return {split: {key: scores[key] for key in ("n", *SCORES)} for split, scores in found.items()}
 
-    def cells(values: Mapping[str, float]) -> list[str]:
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write plain data, readable and whole."""
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) -> None:
+    """Print each split's scores per class, the last epoch's beside the best's, and where the run lies."""
+    console = Console()
+    splits = [split for split in ("val", "test") if split in metrics]
+    title = f"best epoch {metrics['best_epoch'] + 1} by {metrics['monitor']}"
+    table = class_table({split: metrics[split] for split in splits}, title, metrics["monitor"].partition("/")[2])
+    console.print(table)
+    last = metrics["last_epoch"]
+    if last["epoch"] != metrics["best_epoch"]:
+        said = ", ".join(f"{split} accuracy {last[split]['accuracy']:.3f}" for split in splits)
+        console.print(f"last epoch ({last['epoch'] + 1}): {said}", soft_wrap=True, highlight=False)
+    if metrics["stamp"]:
+        console.print(metrics["stamp"], soft_wrap=True, highlight=False, style="bold red")
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False)
+    console.print(f"run: {run}", soft_wrap=True, highlight=False)
+
+
+def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: str = "") -> Table:
+    """Return a table of scores per class and their averages, one block of columns for each part.
+
+    Args:
+        parts: What is scored (``val``, ``test``, ...) to its scores, from :func:`fer.metrics.final_scores`.
+        title: The table's title.
+        monitored: The score that is set in bold.
+    """
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("", no_wrap=True)
+    for part in parts:
+        for column in ("prec.", "recall", "F1", "n"):
+            table.add_column(f"{part}\n{column}", justify="right", no_wrap=True)
+
+    def cells(scores: Mapping[str, Any], name: str) -> list[str]:
+        values = scores["per_class"].get(name)
+        if values is None:
+            return ["", "", "", ""]
         return [*(f"{values[key]:.3f}" for key in ("precision", "recall", "f1")), f"{values['support']:,}"]
 
-    for name in metrics[splits[0]]["per_class"]:
-        table.add_row(name, *(cell for split in splits for cell in cells(metrics[split]["per_class"][name])))
+    for name in dict.fromkeys(name for scores in parts.values() for name in scores["per_class"]):
+        table.add_row(name, *(cell for scores in parts.values() for cell in cells(scores, name)))
     table.add_row()
     for label, key, position in (
         ("macro F1", "f1_macro", 2),
@@ -165,12 +190,9 @@ def print_tables(metrics: Mapping[str, Any], splits: Sequence[str], run: Path, n
         ("accuracy", "accuracy", 2),
     ):
         row = [label]
-        for split in splits:
-            part = ["", "", "", f"{metrics[split]['n']:,}"]
-            part[position] = f"{metrics[split][key]:.3f}"
-            row += part
-        table.add_row(*row, style="bold" if key == metrics["monitor"].partition("/")[2] else "")
-    console.print(table)
-    for note in notes:
-        console.print(note, soft_wrap=True, highlight=False)
-    console.print(f"run: {run}", soft_wrap=True, highlight=False)
+        for scores in parts.values():
+            block = ["", "", "", f"{scores['n']:,}"]
+            block[position] = f"{scores[key]:.3f}"
+            row += block
+        table.add_row(*row, style="bold" if key == monitored else "")
+    return table

@@ -19,6 +19,7 @@ from fer.data.base import FERDataModule
 from fer.data.samples import SPLITS
 from fer.errors import ConfigError
 from fer.module import FERModule
+from fer.protocol import SELECTED_ON_TEST
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,22 @@ def open_run(run: Path, config: Mapping[str, Any]) -> None:
     path.write_text(yaml.safe_dump(dict(config), sort_keys=False))
     with (run / "environment.jsonl").open("a" if own else "w") as file:  # one line a start
         file.write(json.dumps(environment.describe()) + "\n")
+
+
+def data_of(ckpt: str | Path) -> dict[str, Any]:
+    """Return the ``data`` node of the run that a checkpoint belongs to.
+
+    Raises:
+        ConfigError: If the checkpoint does not stand in a run's folder.
+    """
+    path = Path(ckpt)
+    run = path if path.is_dir() else path.parent.parent
+    if not (run / "config.yaml").is_file():
+        raise ConfigError(
+            f"data: {ckpt} does not stand in a run's folder, so its dataset is not known. Name one: data=fer2013."
+        )
+    data: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text())["data"]
+    return data
 
 
 def quieten(first: bool) -> None:
@@ -105,16 +122,37 @@ def best(trainer: pl.Trainer) -> ModelCheckpoint:
     )
 
 
-def summary(config: Mapping[str, Any], checkpoint: ModelCheckpoint, trainer: pl.Trainer) -> dict[str, Any]:
-    """Return what ``metrics.json`` says beside the scores."""
+def last(trainer: pl.Trainer) -> str:
+    """Return the path of the last epoch's checkpoint; the best one's if none is kept."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and not callback.monitor and callback.best_model_path:
+            return callback.best_model_path
+    return best(trainer).best_model_path
+
+
+def summary(
+    config: Mapping[str, Any], checkpoint: ModelCheckpoint, trainer: pl.Trainer, last_epoch: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what ``metrics.json`` says beside the scores.
+
+    Args:
+        config: The resolved config.
+        checkpoint: The callback that kept the best checkpoint.
+        trainer: The trainer that fitted.
+        last_epoch: The scores of the last epoch's weights, which nothing has chosen.
+    """
     progress = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
     assert checkpoint.best_model_score is not None
     return {
         "name": config["name"],
+        "data": HydraConfig.get().runtime.choices.get("data"),
+        "model": HydraConfig.get().runtime.choices.get("model"),
+        "stamp": SELECTED_ON_TEST if config["data"]["select_on_test"] else None,
         "monitor": checkpoint.monitor,
         "best_score": float(checkpoint.best_model_score),
         "best_epoch": int(progress["epoch"]),
         "epochs": trainer.current_epoch,
+        "last_epoch": {"epoch": trainer.current_epoch - 1, **last_epoch},
         "tta": config["tta"],
         "checkpoint": str(checkpoint.best_model_path),
     }
@@ -132,6 +170,7 @@ def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping
     trainer_keys = ("max_epochs", "precision", "accumulate_grad_batches")
     values |= {f"trainer.{key}": config["trainer"][key] for key in trainer_keys}
     values["seed"] = config["seed"]
+    values["selected_on"] = "test" if config["data"]["select_on_test"] else "val"
     values = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items()}
     final = {
         f"final/{split}_{score}": metrics[split][score]

@@ -3,14 +3,19 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 _FAILURE = "error.txt"
+_REPEATS = ("seed", "data.fold")  # jobs that differ in these alone repeat one another
 _folder: Path | None = None
 
 
@@ -44,12 +49,13 @@ def collect(folder: Path) -> list[dict[str, Any]]:
         }
         if (job / "metrics.json").is_file():
             metrics = json.loads((job / "metrics.json").read_text())
-            row |= {
-                "monitor": metrics["monitor"],
-                "score": metrics["best_score"],
-                "epoch": metrics["best_epoch"] + 1,
-            }
             row |= {split: metrics[split] for split in ("val", "test") if split in metrics}
+            if "best_score" in metrics:
+                epoch = metrics["best_epoch"] + 1
+                row |= {"monitor": metrics["monitor"], "score": metrics["best_score"], "epoch": epoch}
+            else:  # of fer.test, which chooses nothing
+                row |= {"monitor": "test/accuracy", "score": metrics["test"]["accuracy"], "epoch": ""}
+            row["stamp"] = metrics["stamp"]
         else:
             error = job / _FAILURE
             row["error"] = error.read_text().strip().splitlines()[0] if error.is_file() else "did not finish"
@@ -94,7 +100,10 @@ def report() -> None:
         table.add_row(*line)
     console = Console()
     console.print(table)
+    _print_means(console, rows, varied, [("", "score"), *scores])
     for row in rows:
+        if row.get("stamp"):
+            console.print(f"job {row['job']}: {row['stamp']}", soft_wrap=True, highlight=False, style="bold red")
         if "error" in row:
             console.print(f"job {row['job']} failed: {row['error']}", soft_wrap=True, highlight=False, style="red")
     with (_folder / "sweep.csv").open("w", newline="") as file:
@@ -104,3 +113,31 @@ def report() -> None:
             [*line, str(row["folder"]), row.get("error", "")] for line, row in zip(lines, rows, strict=True)
         )
     console.print(f"sweep: {_folder}  (compare: tensorboard --logdir {_folder})", soft_wrap=True, highlight=False)
+
+
+def _print_means(
+    console: "Console", rows: list[dict[str, Any]], varied: list[str], scores: list[tuple[str, str]]
+) -> None:
+    """Print mean and standard deviation over the jobs that differ in seed or fold alone."""
+    from rich.table import Table
+
+    repeated = [key for key in varied if key in _REPEATS]
+    choices = [key for key in varied if key not in _REPEATS]
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if "score" in row:
+            groups.setdefault(tuple(row["overrides"].get(key, "") for key in choices), []).append(row)
+    if not repeated or all(len(group) < 2 for group in groups.values()):
+        return
+    monitor = next(row["monitor"] for row in rows if "monitor" in row)
+    table = Table(title=f"mean and standard deviation over {' and '.join(repeated)}", title_justify="left", box=None)
+    for name in (*choices, "n", *(f"{split} {score}" if split else monitor for split, score in scores)):
+        table.add_column(name, justify="left" if name in choices else "right")
+    for choice, group in groups.items():
+        cells = []
+        for split, score in scores:
+            values = [row[split][score] if split else row[score] for row in group if not split or split in row]
+            spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+            cells.append(f"{mean(values):.4f}{spread}" if values else "")
+        table.add_row(*choice, str(len(group)), *cells)
+    console.print(table)

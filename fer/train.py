@@ -95,11 +95,14 @@ def train(cfg: "DictConfig") -> float | None:
     )  # fmt: skip
     splits = [split for split in ("val", "test") if len(datamodule.rows(split))]
     predictions = [results.predict(best, datamodule, split, single) for split in splits]
-    summary = run_folder.summary(config, checkpoint, trainer)
-    metrics = results.write(run, predictions, classes, summary)
+    # The last epoch's weights too, which no score has chosen.
+    last = load_module(run_folder.last(trainer), allow_targets=own)
+    last.tta = config["tta"]
+    last_epoch = results.brief([results.predict(last, datamodule, split, single) for split in splits], classes)
+    metrics = results.write(run, predictions, classes, run_folder.summary(config, checkpoint, trainer, last_epoch))
     run_folder.log_hparams(trainer, config, metrics)
-    notes = [] if "test" in splits else ["There is no test split, so this run has no test score."]
-    results.print_tables(metrics, splits, run, notes)
+    notes = [] if "test" in metrics else ["There is no test split, so this run has no test score."]
+    results.print_tables(metrics, run, notes)
     assert checkpoint.best_model_score is not None
     return float(checkpoint.best_model_score)
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,25 @@ def train_here(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch)
 
     Much faster than :func:`command`, which imports torch anew; errors come as exit codes and printed text all the same.
     """
+    with _in_process(tmp_path, cache_dir, monkeypatch) as run:
+
+        def train(*args: str, name: str = "run") -> Path:
+            resumed = any(arg.startswith(("resume=", "ckpt=")) for arg in args)
+            return run("fer.train", *args, name=None if resumed else name)
+
+        yield train
+
+
+@pytest.fixture
+def run_here(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Return a function that runs any command of ours in this process: ``run_here("fer.test", "ckpt=...")``."""
+    with _in_process(tmp_path, cache_dir, monkeypatch) as run:
+        yield run
+
+
+@contextmanager
+def _in_process(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    import importlib
     import logging
 
     from hydra.core.global_hydra import GlobalHydra
@@ -82,15 +102,11 @@ def train_here(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     handlers = logging.root.handlers[:]
 
-    def run(*args: str, name: str = "run") -> Path:
-        from fer import train
-
+    def run(module: str, *args: str, name: str | None = "out") -> Path:
         GlobalHydra.instance().clear()
-        folder = tmp_path / name
-        resumed = any(arg.startswith(("resume=", "ckpt=")) for arg in args)
-        where = [] if resumed else [f"hydra.run.dir={folder}"]
-        monkeypatch.setattr("sys.argv", ["fer.train", *args, *where])
-        train.main()
+        folder = tmp_path / (name or "")
+        monkeypatch.setattr("sys.argv", [module, *args, *([f"hydra.run.dir={folder}"] if name else [])])
+        importlib.import_module(module).main()
         return folder
 
     yield run

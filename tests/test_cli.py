@@ -1,7 +1,9 @@
 """The command line as a user meets it, each time in a process of its own."""
 
+import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -114,8 +116,10 @@ def test_sweep_with_another_launcher(command: Run, tmp_path: Path, launcher: str
     done = command("-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep", f"hydra/launcher={launcher}", *options)
     assert done.returncode == 0, done.stderr
     assert "2 jobs, best first" in done.stdout
-    for job in ("0", "1"):
-        assert (tmp_path / "sweep" / job / "metrics.json").exists()
+    jobs = [json.loads((tmp_path / "sweep" / job / "metrics.json").read_text()) for job in ("0", "1")]
+    values = [job["test"]["accuracy"] for job in jobs]
+    assert "mean and standard deviation over seed" in done.stdout
+    assert f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}" in done.stdout
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

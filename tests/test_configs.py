@@ -20,6 +20,8 @@ REQUIRED = {
     "model=custom": ["model._target_=torch.nn.Identity"],
     "model=timm": ["model.name=resnet18"],
 }
+# Each command beside fer.train, with what it cannot do without.
+COMMANDS = {"test": ["ckpt=x"], "report": [], "audit": ["data=synthetic"]}
 # Not options of a choice but of what is built from it.
 NOT_THE_TARGETS = {"scheduler": {"interval"}, "loss": {"class_weights"}}
 
@@ -48,7 +50,7 @@ def composed(*overrides: str) -> dict[str, Any]:
 def test_every_yaml_is_covered() -> None:
     every = {p.relative_to(CONF).as_posix() for p in CONF.rglob("*.yaml")}
     named = {f"{o.partition('=')[0]}/{o.partition('=')[2].strip('[]').split(',')[-1]}.yaml" for o in options()}
-    rest = every - named - {"train.yaml"}
+    rest = every - named - {f"{command}.yaml" for command in ("train", *COMMANDS)}
     assert all(Path(name).name.startswith("_") or name.startswith("hydra/") for name in rest), rest
 
 
@@ -75,6 +77,18 @@ def test_composes_and_fits_its_targets(option: str) -> None:
 
         takes = inspect.signature(target).parameters
         check_options(target, values | {k: None for k in given.get(where, set()) if k in takes}, where)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_compose(name: str) -> None:
+    cli._register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(name, [*COMMANDS[name], "hydra.runtime.output_dir=out"], return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        cfg = copy.deepcopy(cfg)
+        OmegaConf.set_struct(cfg, False)
+        del cfg.hydra
+        config_check.check(cfg)
 
 
 def test_every_config_says_what_it_is() -> None:

@@ -5,8 +5,7 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from fer import results
-from fer.metrics import classification_metrics, epoch_scores
+from fer.metrics import classification_metrics, epoch_scores, final_scores
 
 CLASSES = ("angry", "disgust", "happy", "sad")
 
@@ -37,12 +36,14 @@ def test_epoch_metrics(answers: tuple[np.ndarray, np.ndarray]) -> None:
 
 def test_final_scores(answers: tuple[np.ndarray, np.ndarray]) -> None:
     labels, p = answers
-    found = results.scores(results.Predictions("val", np.arange(500).astype(str), labels, p), CLASSES)
+    found = final_scores(p, labels, CLASSES)
     expected = sk.classification_report(labels, p.argmax(1), target_names=CLASSES, output_dict=True)
     assert found["accuracy"] == pytest.approx(expected["accuracy"])
     assert found["f1_macro"] == pytest.approx(expected["macro avg"]["f1-score"])
     assert found["f1_weighted"] == pytest.approx(expected["weighted avg"]["f1-score"])
     assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, p.argmax(1)))
+    assert found["precision_macro"] == pytest.approx(expected["macro avg"]["precision"])
+    np.testing.assert_array_equal(found["confusion"], sk.confusion_matrix(labels, p.argmax(1)))
     for name in CLASSES:
         ours, theirs = found["per_class"][name], expected[name]
         assert ours["precision"] == pytest.approx(theirs["precision"])

@@ -193,8 +193,9 @@ class FERDataModule(pl.LightningDataModule):
         return self.samples.classes
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
-        """Return the rows of a split, int64 of shape (N,)."""
-        return np.flatnonzero(self.samples.splits == split)
+        """Return the rows of a split (``train``, ``val``, ``test``, or ``all`` of them), int64 of shape (N,)."""
+        splits = self.samples.splits
+        return np.flatnonzero(splits != "" if split == "all" else splits == split)
 
     def class_counts(self, split: str) -> npt.NDArray[np.int64]:
         """Return the number of images of each class in a split, int64 of shape (C,)."""

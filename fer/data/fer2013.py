@@ -110,6 +110,19 @@ def read_fer2013(root: Path, cache_dir: Path) -> Samples:
     return _read_csvs(forms[0], cache_dir)
 
 
+def rows_of(ids: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
+    """Return the row of ``fer2013.csv``, from 0, that each image was.
+
+    Args:
+        ids: str of shape (N,), as :func:`read_fer2013` gives them: ``fer2013.csv:<row>`` or ``.../<row>.jpg``.
+
+    Returns:
+        int64 of shape (N,); -1 where the id does not say.
+    """
+    names = (name.rpartition("/")[2].rpartition(":")[2].partition(".")[0] for name in ids.tolist())
+    return np.array([int(name) if name.isdecimal() else -1 for name in names], dtype=np.int64)
+
+
 def _find(root: Path) -> tuple[list[list[Path]], list[Path]]:
     """Return the forms found (csv files, or one folder), the preferred first, and every path looked for."""
     if root.is_file():

@@ -13,6 +13,8 @@ from fer.errors import ConfigError, DatasetError, listing
 
 log = logging.getLogger(__name__)
 
+_FEW_SUBJECTS = 2000
+
 
 def carve(samples: Samples, val_fraction: float, test_fraction: float, seed: int, name: str) -> Samples:
     """Make the validation and test splits that a dataset lacks, out of its training split.
@@ -59,7 +61,7 @@ def _carve_images(samples: Samples, shares: dict[str, float], seed: int) -> npt.
 
 
 def _carve_subjects(samples: Samples, shares: dict[str, float], seed: int) -> npt.NDArray[np.str_]:
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 
     assert samples.subjects is not None
     splits = samples.splits.astype("<U5")
@@ -69,7 +71,13 @@ def _carve_subjects(samples: Samples, shares: dict[str, float], seed: int) -> np
         subjects = samples.subjects[train]
         parts = min(round(left / share), len(set(subjects.tolist())))
         if parts >= 2:  # else there is but one subject: check_splits says what is missing
-            folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+            # Balancing the classes takes a look at every subject; among thousands, chance balances them well enough.
+            few = len(set(subjects.tolist())) <= _FEW_SUBJECTS
+            folds = (
+                StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+                if few
+                else GroupShuffleSplit(1, test_size=share / left, random_state=seed)
+            )
             _, members = next(folds.split(train, samples.labels[train], subjects))
             splits[train[members]] = split
         left -= share

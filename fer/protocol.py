@@ -1,0 +1,30 @@
+"""What makes a score honest, and the words for when it is not.
+
+The protocol: fit on the training split, choose on the validation split, score the test split once. A score on images
+that the model was fitted to, or that chose its checkpoint, is reported with these words on every table, figure and
+file.
+"""
+
+SELECTED_ON_TEST = "SELECTED ON TEST: the checkpoint was chosen on the very images that it is scored on."
+"""Stamp of a run with ``data.select_on_test=true``."""
+
+
+def stamp_of_test(images: int, fitted: int, chose: int, selected_on_test: bool) -> str | None:
+    """Return the stamp of a tested split, or None if the score is held out.
+
+    Args:
+        images: Number of images scored.
+        fitted: How many of them, or copies of them, the model was fitted to.
+        chose: How many of them, or copies of them, chose its checkpoint.
+        selected_on_test: Whether they did so as a test split.
+    """
+    # A few copies on both sides are a leak, which is counted and taken out; half of the images are a protocol.
+    if 2 * fitted >= images:
+        return f"NOT HELD OUT: the model was trained on {fitted:,} of these {images:,} images."
+    if 2 * chose >= images:
+        return (
+            SELECTED_ON_TEST
+            if selected_on_test
+            else f"VALIDATION: {chose:,} of these {images:,} images chose the checkpoint."
+        )
+    return None

@@ -1,0 +1,79 @@
+"""Test a checkpoint on any dataset: ``python -m fer.test ckpt=outputs/<name>/<time> data=rafdb``."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from fer import cli
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def evaluate(cfg: "DictConfig") -> float:
+    """Score a checkpoint on one split of a dataset, and write what a paper's table needs.
+
+    Everything about the model comes from the checkpoint alone: network, classes, preprocessing.
+
+    Args:
+        cfg: The composed ``conf/test.yaml``.
+
+    Returns:
+        The accuracy.
+
+    Raises:
+        FERError: If the checkpoint or the data cannot be used.
+    """
+    # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
+    from fer import environment
+
+    environment.check()
+    from pathlib import Path
+
+    import pytorch_lightning as pl
+    from omegaconf import OmegaConf
+
+    from fer import leak_check, results, run_folder, test_report
+    from fer.build import build
+    from fer.checkpoint import load_checkpoint, load_module
+    from fer.label_space import align
+
+    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    run = Path(config["output_dir"])
+    run_folder.quieten(first=True)
+
+    # The model, from the checkpoint alone.
+    checkpoint = load_checkpoint(config["ckpt"])
+    module = load_module(config["ckpt"], allow_targets=[f"{package}." for package in config["trust"]])
+    module.tta = config["tta"]
+
+    # The data: of the run itself, or any other, whose splits are left as they are.
+    own = config.get("data") is None
+    seed = module.hparams["seed"] if own else config["seed"]
+    datamodule = build(run_folder.data_of(config["ckpt"]) if own else config["data"], "data", seed=seed)
+    datamodule.setup("fit" if own else "test")
+    split = test_report.choose_split(datamodule, config["split"], own)
+    space = align(module.classes, datamodule.classes, config["merge"])
+    test_report.describe(config["ckpt"], module, datamodule, split, space)
+
+    # One device: several would pad the split with repeated samples.
+    trainer = pl.Trainer(
+        accelerator=config["accelerator"], devices=1, precision=config["precision"], logger=False,
+        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=config["progress"],
+        default_root_dir=str(run),
+    )  # fmt: skip
+    predictions = results.predict(module, datamodule, split, trainer)
+    found = leak_check.find(checkpoint, datamodule.samples.images, predictions.rows)
+    metrics = test_report.write(run, config, predictions, datamodule, space, found)
+    test_report.print_tables(metrics, run)
+    return float(metrics["test"]["accuracy"])
+
+
+def main() -> None:
+    """Compose the config from the command line and test."""
+    cli.run(evaluate, "test")
+
+
+if __name__ == "__main__":
+    # Through the import, so that sweeps can hand the function to other processes by its name.
+    from fer.test import main as entry
+
+    entry()

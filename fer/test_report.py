@@ -1,0 +1,216 @@
+"""What a test says and leaves: scores with intervals, label map, leaks, slices, figures, predictions."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from fer.data.base import FERDataModule
+from fer.errors import ConfigError
+from fer.label_space import LabelSpace
+from fer.leak_check import Seen
+from fer.metrics import CALIBRATION_BINS, SCORES, final_scores
+from fer.module import FERModule
+from fer.protocol import stamp_of_test
+from fer.results import Predictions, class_table, write_json, write_predictions
+
+log = logging.getLogger(__name__)
+
+
+def choose_split(datamodule: FERDataModule, asked: str | None, own: bool) -> str:
+    """Return the split to test: the one asked for, else the test split, else what there is.
+
+    Args:
+        datamodule: The data.
+        asked: ``train``, ``val``, ``test``, ``all`` or None.
+        own: Whether these are the data that the model was trained on.
+
+    Raises:
+        ConfigError: If the split asked for has no images.
+    """
+    if asked is None:
+        # A dataset of one's own is never tested as a whole: most of it was trained on.
+        asked = "test" if len(datamodule.rows("test")) else "val" if own else "all"
+        if asked != "test":
+            what = "the val split is" if own else "all of its images are"
+            log.info("%s has no test split: %s tested.", datamodule.name, what)
+    if not len(datamodule.rows(asked)):
+        counts = {split: len(datamodule.rows(split)) for split in ("train", "val", "test")}
+        raise ConfigError(f"split={asked}: {datamodule.name} has no image in it; it has {counts}.")
+    return asked
+
+
+def describe(ckpt: str, module: FERModule, datamodule: FERDataModule, split: str, space: LabelSpace) -> None:
+    """Say what is about to be tested on what, and how the classes meet."""
+    size = module.preprocess
+    name = getattr(module.net, "name", type(module.net).__name__)
+    colour = "grey" if size.channels == 1 else "RGB"
+    log.info("model  %s from %s, input %dx%d %s", name, ckpt, size.image_size, size.image_size, colour)
+    log.info("data   %s, %s: %s images", datamodule.name, split, f"{len(datamodule.rows(split)):,}")
+    counts = datamodule.class_counts(split)
+    if space.merged:
+        log.info("merged: %s", ", ".join(f"{name} is scored as {to}" for name, to in space.merged.items()))
+    if space.dropped:
+        said = ", ".join(f"{name} ({counts[datamodule.classes.index(name)]:,} images)" for name in space.dropped)
+        log.info("dropped: %s; the model does not know %s", said, "it" if len(space.dropped) == 1 else "them")
+    if space.absent:
+        log.info("not in the data: %s; the model may still say so", ", ".join(space.absent))
+
+
+def write(
+    run: Path,
+    config: Mapping[str, Any],
+    predictions: Predictions,
+    datamodule: FERDataModule,
+    space: LabelSpace,
+    seen: Seen,
+) -> dict[str, Any]:
+    """Write ``metrics.json``, ``predictions.csv``, ``confusion.png``, ``reliability.png`` and ``mistakes.png``.
+
+    Args:
+        run: The test's folder.
+        config: The resolved config.
+        predictions: The model's answers, over its own classes.
+        datamodule: The tested data.
+        space: How the classes meet.
+        seen: Which images the model was fitted to or chosen on; of the same rows as the predictions.
+
+    Returns:
+        What stands in ``metrics.json``.
+    """
+    from fer import figures
+
+    labels = space.labels(predictions.labels)
+    kept = np.flatnonzero(labels >= 0)
+    p, labels, rows = space.probabilities(predictions.probabilities)[kept], labels[kept], predictions.rows[kept]
+    fitted, chose = seen.fitted[kept], seen.chose[kept]
+    options = {"resamples": config["resamples"], "seed": config["seed"]}
+    stamp = stamp_of_test(len(kept), int(fitted.sum()), int((chose & ~fitted).sum()), seen.selected_on_test)
+    metrics: dict[str, Any] = {
+        "name": config["name"] or datamodule.name,
+        "data": datamodule.name,
+        "split": predictions.split,
+        "checkpoint": str(config["ckpt"]),
+        "tta": config["tta"],
+        "stamp": stamp,
+        "label_space": space.as_dict(),
+        "test": final_scores(p, labels, space.classes, **options),
+    }
+    if space.absent:
+        index = np.array([space.common.index(name) if name in space.common else -1 for name in space.classes])
+        metrics["restricted"] = final_scores(space.restricted(p), index[labels], space.common, **options)
+    copies = fitted | chose
+    metrics["seen"] = {
+        "known": seen.dataset is not None,
+        "trained_on": seen.dataset,
+        "images": len(kept),
+        "in_training": int(fitted.sum()),
+        "chose_the_checkpoint": int((chose & ~fitted).sum()),
+    }
+    if 0 < copies.sum() < len(kept):
+        metrics["clean"] = final_scores(p[~copies], labels[~copies], space.classes, **options)
+    metrics["slices"] = _slices(datamodule, rows, p, labels, space, options)
+
+    title = f"{datamodule.name} {predictions.split} · n {len(kept):,} · accuracy {metrics['test']['accuracy']:.3f}"
+    translated = replace(predictions, rows=rows, ids=predictions.ids[kept], labels=labels, probabilities=p)
+    extra = {"in_training": fitted.astype(int), "chose_the_checkpoint": chose.astype(int)}
+    write_predictions(run / "predictions.csv", [translated], space.classes, extra)
+    confusion = np.array(metrics["test"]["confusion"])
+    figures.confusion_figure(confusion, space.classes, title, stamp).savefig(run / "confusion.png", dpi=150)
+    reliability = figures.reliability_figure(p, labels, metrics["test"]["ece"], CALIBRATION_BINS, title, stamp)
+    reliability.savefig(run / "reliability.png", dpi=150)
+    if config["mistakes"]:
+        wrong = np.flatnonzero(p.argmax(1) != labels)
+        worst = wrong[np.argsort(-p[wrong].max(1), kind="stable")][: config["mistakes"]]
+        captions = [
+            f"{_short(predictions.ids[kept][i])}\nis {space.classes[labels[i]]}, said {space.classes[p[i].argmax()]} "
+            f"({p[i].max():.2f})"
+            for i in worst
+        ]
+        images = [datamodule.samples.images[rows[i]] for i in worst]
+        heading = f"the {len(worst)} most confident of {len(wrong):,} mistakes\n{title}"
+        figures.gallery_figure(images, captions, heading, stamp).savefig(run / "mistakes.png", dpi=130)
+    write_json(run / "metrics.json", metrics)  # last: what has it is complete
+    return metrics
+
+
+def _short(name: str, length: int = 34) -> str:
+    return name if len(name) <= length else "..." + name[-length + 3 :]
+
+
+def _slices(
+    datamodule: FERDataModule,
+    rows: Any,
+    p: Any,
+    labels: Any,
+    space: LabelSpace,
+    options: Mapping[str, int],
+) -> dict[str, dict[str, Any]]:
+    """Score each value of each attribute that the dataset has."""
+    found: dict[str, dict[str, Any]] = {}
+    for attribute, values in datamodule.samples.attributes.items():
+        here = values[rows]
+        for value in sorted(set(here.tolist())):
+            part = here == value
+            scores = final_scores(p[part], labels[part], space.classes, **options)
+            kept = ("n", *SCORES, *(f"{name}_95" for name in SCORES if f"{name}_95" in scores))
+            found.setdefault(attribute, {})[value or "unknown"] = {key: scores[key] for key in kept}
+    return found
+
+
+def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
+    """Print the scores per class, with and without what limits or flatters them, and where the test lies."""
+    console = Console()
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, soft_wrap=True, highlight=False, style=style)
+
+    console.print(class_table({metrics["split"]: metrics["test"]}, f"{metrics['data']}, {metrics['split']}"))
+    parts = {"all": metrics["test"]}
+    if "restricted" in metrics:
+        parts["common classes only"] = metrics["restricted"]
+    if "clean" in metrics:
+        parts["unseen images only"] = metrics["clean"]
+    averages = {"accuracy": "accuracy", "balanced_accuracy": "balanced acc.", "f1_macro": "macro F1"}
+    table = Table(box=None)
+    table.add_column("", no_wrap=True)
+    for column in ("n", *averages.values(), "ECE"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, scores in parts.items():
+        values = [f"{scores[key]:.3f}" for key in averages]
+        table.add_row(name, f"{scores['n']:,}", *values, f"{scores['ece']:.3f}")
+        if "accuracy_95" in scores:
+            table.add_row("  95 % interval", "", *(_interval(scores[f"{key}_95"]) for key in averages), style="dim")
+    console.print(table)
+    for attribute, values in metrics["slices"].items():
+        table = Table(title=f"by {attribute}", title_justify="left", box=None)
+        for column in (attribute, "n", "accuracy", "95 % interval", "macro F1"):
+            table.add_column(column, justify="left" if column == attribute else "right")
+        for value, scores in values.items():
+            interval = _interval(scores["accuracy_95"]) if "accuracy_95" in scores else ""
+            table.add_row(value, f"{scores['n']:,}", f"{scores['accuracy']:.3f}", interval, f"{scores['f1_macro']:.3f}")
+        console.print(table)
+    say(leak_line(metrics["seen"]))
+    if metrics["stamp"]:
+        say(metrics["stamp"], "bold red")
+    say(f"test: {run}")
+
+
+def _interval(bounds: Sequence[float]) -> str:
+    return f"{bounds[0]:.3f}-{bounds[1]:.3f}"
+
+
+def leak_line(seen: Mapping[str, Any]) -> str:
+    """Say how many tested images were in training."""
+    if not seen["known"]:
+        return "Whether test images were in training is not known: this checkpoint carries no fingerprints."
+    share = 100 * seen["in_training"] / seen["images"]
+    line = f"{seen['in_training']:,} of {seen['images']:,} test images ({share:.1f} %) were in training"
+    if seen["chose_the_checkpoint"]:
+        line += f"; {seen['chose_the_checkpoint']:,} more were among those that chose the checkpoint"
+    return f"{line} ({seen['trained_on']})."
