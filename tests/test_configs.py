@@ -1,6 +1,7 @@
 """Every shipped config composes, and every node in it fits what it builds."""
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from omegaconf import OmegaConf
 
 from fer import cli, config_check
 from fer.build import check_options, locate
+from fer.data.base import FERDataModule
 
 CONF = REPO / "conf"
 REQUIRED = {
     "data=folder": ["data.root=x"],
+    "data=combined": ["data.datasets=[fer2013,rafdb]"],
     "optimizer=timm": ["optimizer.name=radam"],
     "model=custom": ["model._target_=torch.nn.Identity"],
     "model=timm": ["model.name=resnet18"],
@@ -71,10 +74,10 @@ def test_composes_and_fits_its_targets(option: str) -> None:
     for where, node in nodes.items():
         target = locate(node["_target_"], where)
         values = {k: v for k, v in node.items() if k != "_target_" and k not in NOT_THE_TARGETS.get(where, set())}
-        if where == "data":  # the base's options, through **loading
+        if where == "data":  # the base's options go through **loading
+            own = inspect.signature(target).parameters.keys() | inspect.signature(FERDataModule).parameters.keys()
+            assert values.keys() <= own, f"{option}: {values.keys() - own}"
             continue
-        import inspect
-
         takes = inspect.signature(target).parameters
         check_options(target, values | {k: None for k in given.get(where, set()) if k in takes}, where)
 
