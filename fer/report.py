@@ -34,7 +34,8 @@ def report(cfg: "DictConfig") -> None:
     per_class_header, per_class = comparison.class_f1_table(runs)
     stamped = [run for run in runs if run.stamps]
 
-    page = Page("Comparison of runs", f"{len(runs)} runs, {score.replace('_', ' ')}, best on validation first.")
+    count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+    page = Page("Comparison of runs", f"{count}, by {score.replace('_', ' ')}; best on validation first.")
     page.section("Scores")
     page.table(header, rows)
     page.text(comparison.COLUMNS, "note")
@@ -59,7 +60,7 @@ def report(cfg: "DictConfig") -> None:
     comparison.write_csv(folder / "report.csv", header, rows)
     comparison.write_markdown(folder / "report.md", runs, (header, rows), (per_class_header, per_class), tests)
     page.write(folder / "report.html")
-    console.print(comparison.rich_table(f"{len(runs)} runs, {score}", header, rows))
+    console.print(comparison.rich_table(f"{count}, {score}", header, rows))
     if tests:
         console.print(comparison.rich_table("McNemar's test", comparison.MCNEMAR_HEADER, tests))
     for run in stamped:

@@ -118,19 +118,28 @@ def test_same_seed_same_weights_other_seed_other_weights(train_here: Train) -> N
         ("scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1.0"),
         ("scheduler=step", "scheduler.step_size=1", "optimizer=sgd"),
         ("scheduler=onecycle", "mixup=both", "callbacks=[default,ema]"),
+        ("trainer.accumulate_grad_batches=2", "+callbacks.kill.step=7"),
+        ("trainer.precision=bf16-mixed", "loss=focal"),
+        ("trainer.precision=bf16-true",),
+        ("model=timm", "model.name=test_resnet", "data.image_size=32", "callbacks=[default,finetuning]"),
+        ("data.sampler=weighted", "loss.class_weights=balanced", "trainer.gradient_clip_val=1"),
     ],
-    ids=["cosine", "plateau", "step", "onecycle-mixup-ema"],
-)
+    ids=[
+        "cosine", "plateau", "step", "onecycle-mixup-ema", "accumulation", "bf16-mixed", "bf16-true", "finetuning",
+        "imbalance",
+    ],
+)  # fmt: skip
 def test_resumed_run_equals_uninterrupted_run(train_here: Train, options: tuple[str, ...]) -> None:
     model = (
         "model=emotion_net",
         "data.image_size=16",
     )  # with dropout, which draws random numbers in each step
-    recipe = (*TINY, *model, "trainer.max_epochs=4", *options)
+    kill = [o for o in options if "kill.step" in o] or ["+callbacks.kill.step=17"]
+    recipe = (*TINY, *model, "trainer.max_epochs=4", *(o for o in options if "kill.step" not in o))
     whole = train_here(*recipe, name="whole")
     # Killed in its third epoch, a run has the second one's checkpoint.
     with pytest.raises(Killed):
-        train_here(*recipe, "+callbacks.kill._target_=test_train.Kill", "+callbacks.kill.step=17", name="cut")
+        train_here(*recipe, "+callbacks.kill._target_=test_train.Kill", *kill, name="cut")
     cut = whole.parent / "cut"
     assert torch.load(cut / "checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
     train_here(f"resume={cut}", "callbacks.kill=null")
