@@ -37,7 +37,7 @@ from conftest import REPO, TINY, Run
         (["data.classes=[happy,sadd]"], "data.classes: unknown emotion 'sadd'. Did you mean 'sad'"),
         (["data.channels=2"], "data.channels=2: must be one of null, 1, 3."),
         (["data=folder"], "data.root: needs a value"),
-        (["monitor=test/accuracy"], "a checkpoint is never chosen on the test split. Use val/accuracy."),
+        (["monitor=test/accuracy"], "a checkpoint is not chosen on the test split. Use val/accuracy."),
         (["monitor=val/acuracy"], "Did you mean 'val/accuracy'"),
         (["trainer.precision=bf16mixed"], "Did you mean 'bf16-mixed'"),
         (["resume=nowhere"], "resume=nowhere: is not a run's folder"),

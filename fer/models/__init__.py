@@ -87,7 +87,7 @@ def check_target(target: str, allowed: Sequence[str] = ()) -> None:
         package = str(target).partition(".")[0]
         raise ConfigError(
             f"the checkpoint's network is {target}, whose code this project does not know "
-            f"(allowed: {', '.join(prefixes)}). If you trust it: allow_targets=[{package}.]"
+            f"(allowed: {', '.join(prefixes)}). If you trust it: trust=[{package}]"
         )
 
 

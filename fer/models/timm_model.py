@@ -128,7 +128,8 @@ class TimmModel(nn.Module):
             raise ConfigError(f"model.kwargs={dict(kwargs or {})} take the pooling away: set model.head.pooling")
         if weights is not None:
             _check_filled(self.backbone, name, weights, loads)
-        self.head = Head(features.shape[1], num_classes, **head_options)
+        self.features = features.shape[1]
+        self.head: nn.Module = Head(self.features, num_classes, **head_options)
 
         self.freeze = freeze
         if freeze:

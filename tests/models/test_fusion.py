@@ -1,0 +1,64 @@
+"""Several backbones, one head."""
+
+import pytest
+import torch
+
+from fer.errors import ConfigError
+from fer.models import build_model
+from fer.models.fusion import Fusion
+
+TWO = ["test_resnet", "test_efficientnet"]
+
+
+def net(**options: object) -> Fusion:
+    built = build_model({"_target_": "fer.models.fusion.Fusion", "backbones": TWO, **options}, 7, 1, 48)
+    assert isinstance(built, Fusion)
+    return built
+
+
+def test_the_head_sees_all_features() -> None:
+    fused = net(pooling="avg", head={"hidden": [16]})
+    widths = [branch.features for branch in fused.backbone]
+    assert fused.head.linear1.in_features == sum(widths)
+    logits = fused(torch.rand(2, 1, 48, 48))
+    assert logits.shape == (2, 7)
+    logits.sum().backward()
+    for branch in fused.backbone:
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in branch.parameters())
+
+
+def test_frozen_backbones_stay_as_they_are() -> None:
+    fused = net(freeze=[True, False]).train()
+    first, second = fused.backbone
+    assert not any(p.requires_grad for p in first.parameters())
+    assert all(p.requires_grad for p in second.parameters())
+    assert not first.backbone.training
+    assert second.backbone.training
+    before = {key: value.clone() for key, value in first.state_dict().items()}
+    fused(torch.rand(4, 1, 48, 48))
+    assert all(torch.equal(before[key], value) for key, value in first.state_dict().items())
+
+
+def test_each_backbone_gets_its_own_size() -> None:
+    fused = net(image_sizes=[48, 75])
+    sizes = []
+    for branch in fused.backbone:
+        branch.register_forward_pre_hook(lambda module, args: sizes.append(args[0].shape[-1]))
+    fused(torch.rand(2, 1, 48, 48))
+    assert sizes == [48, 75]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"backbones": ["test_resnet"]}, "needs two or more"),
+        ({"backbones": ["test_resnet", "test_resnett"]}, "Did you mean 'test_resnet'"),
+        ({"freeze": [True]}, "one entry for each of 2 backbones"),
+        ({"image_sizes": [48, 48, 48]}, "one entry for each of 2 backbones"),
+        ({"backbones": ["test_resnet", "inception_v3"]}, "inception_v3"),
+        ({"head": {"hiden": [3]}}, "Did you mean 'hidden'"),
+    ],
+)
+def test_errors(options: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        net(**options)
