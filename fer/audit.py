@@ -1,0 +1,86 @@
+"""Look through a dataset before it is trained on: ``python -m fer.audit data=fer2013 data.root=<folder>``."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from fer import cli
+from fer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def audit(cfg: "DictConfig") -> None:
+    """Describe a dataset, find copies and labels that look wrong, and list what to leave out. Deletes nothing.
+
+    Args:
+        cfg: The composed ``conf/audit.yaml``.
+
+    Raises:
+        FERError: If no dataset is named, or it cannot be read.
+    """
+    if cfg.get("data") is None:
+        raise ConfigError("data: which dataset? For example data=fer2013 data.root=<folder>, or data=synthetic.")
+    # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
+    from fer import environment
+
+    environment.check()
+    from pathlib import Path
+
+    from omegaconf import OmegaConf
+
+    from fer import audit_report, cleaning, copies, eda, label_noise, run_folder
+    from fer.build import build
+
+    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    run = Path(config["output_dir"])
+    run_folder.quieten(first=True)
+
+    # The data, with the splits that they have on disk.
+    datamodule = build(config["data"], "data", seed=config["seed"])
+    datamodule.setup("test")
+    samples = eda.in_a_split(datamodule.samples)
+    other = None
+    if config.get("against"):
+        against = build(config["against"], "against", seed=config["seed"])
+        against.setup("test")
+        other = eda.in_a_split(against.samples)
+    audit_report.describe(datamodule.name, samples, against.name if other else None, other)
+
+    with audit_report.step("brightness, contrast, sizes"):
+        looks = eda.look(samples, datamodule.name, config["dark"], config["bright"], getattr(datamodule, "root", None))
+    with audit_report.step(f"{config['copies']} copies"):
+        found = copies.find(samples.images, config["copies"] == "near", config["similarity"])
+    across = None
+    if other:
+        with audit_report.step(f"{config['copies']} copies across the two datasets"):
+            across = copies.find_across(samples.images, other.images, config["copies"] == "near", config["similarity"])
+    suspects = None
+    if config["suspect_labels"]:
+        with audit_report.step("labels that look wrong"):
+            if config["probabilities"]:
+                probabilities = label_noise.read_probabilities(Path(config["probabilities"]).expanduser(), samples)
+            else:
+                probabilities = label_noise.out_of_fold(samples, found.groups, config["folds"], config["seed"])
+            suspects = label_noise.find(probabilities, samples.labels)
+    reasons = cleaning.reasons(samples, looks, found, across, suspects)
+    left_out = cleaning.choose(reasons, samples.splits, config["exclude"], config["exclude_from"])
+
+    with audit_report.step("report"):
+        findings = audit_report.Findings(
+            datamodule.name, samples, looks, found, suspects, left_out,
+            against.name if other else "", other, across,
+        )  # fmt: skip
+        counts = audit_report.write(run, config, findings)
+    audit_report.print_tables(counts, run)
+
+
+def main() -> None:
+    """Compose the config from the command line and audit."""
+    cli.run(audit, "audit")
+
+
+if __name__ == "__main__":
+    # Through the import, so that sweeps can hand the function to other processes by its name.
+    from fer.audit import main as entry
+
+    entry()
