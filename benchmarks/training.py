@@ -64,14 +64,14 @@ def _round(name: str, size: int) -> tuple[float, float]:
     overrides = [
         f"model={name}",
         f"data.num_samples={size * 10 // 8}",
-        "trainer.max_epochs=2",
+        "trainer.max_epochs=3",
         "trainer.accelerator=cpu",
     ]
     times = EpochTimes()
     bare: list[float] = []
     module, datamodule = _train(overrides, times, bare)
     del module, datamodule
-    return min(bare), times.seconds[-1]
+    return min(bare), min(times.seconds[1:])  # the better of two each, the first epoch of each left out
 
 
 def _train(overrides: list[str], times: EpochTimes, bare: list[float]) -> tuple[FERModule, FERDataModule]:

@@ -33,6 +33,7 @@ def audit(cfg: "DictConfig") -> None:
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
+    run_folder.refuse_used(run, "audit.json")
     run_folder.quieten(first=True)
 
     # The data, with the splits that they have on disk.

@@ -91,6 +91,8 @@ class ProgressiveResizing(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse a network that takes one size alone."""
         assert isinstance(pl_module, FERModule)
+        if trainer.datamodule.features is not None:  # type: ignore[attr-defined]
+            raise ConfigError("callbacks.progressive_resizing: a frozen backbone's cached features have one size.")
         shape = (2, pl_module.preprocess.channels, self.image_size, self.image_size)
         try:
             with rehearsal(pl_module.net), torch.no_grad():

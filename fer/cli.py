@@ -52,6 +52,9 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
         _end(str(stop), stop.exit_code)
     except KeyboardInterrupt:
         _end("interrupted", 130)
+    except BrokenPipeError:  # --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
+        sys.exit(141)
     except FERError as error:
         sweep.report()
         _end(f"error: {error}", _CONFIG_ERROR)
@@ -103,7 +106,7 @@ class _Checked:
 
 def _remove_unused(folder: Path) -> None:
     """Remove the folder that Hydra made for a run which never began."""
-    if not (folder / "config.yaml").exists() and not (folder / "checkpoints").exists():
+    if all(path.name == ".hydra" or path.suffix == ".log" for path in folder.glob("*")):
         shutil.rmtree(folder / ".hydra", ignore_errors=True)
         with suppress(OSError):  # not empty: something of the user's
             folder.rmdir()

@@ -21,12 +21,14 @@ class Seen:
 
     Attributes:
         fitted: bool of shape (N,), whether the model was fitted to the image or a copy of it.
+        exact: bool of shape (N,), whether it was fitted to this very image: same size, same pixels.
         chose: bool of shape (N,), whether the image or a copy of it was among those that chose the checkpoint.
         dataset: The dataset that the model was trained on; None if the checkpoint does not say.
         selected_on_test: Whether the checkpoint was chosen on a test split.
     """
 
     fitted: npt.NDArray[np.bool_]
+    exact: npt.NDArray[np.bool_]
     chose: npt.NDArray[np.bool_]
     dataset: str | None
     selected_on_test: bool
@@ -53,7 +55,8 @@ def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt
     carried = checkpoint.get(KEY)
     if carried is None:
         nothing = np.zeros(len(rows), dtype=np.bool_)
-        return Seen(nothing, nothing, None, False)
+        return Seen(nothing, nothing, nothing, None, False)
     prints = leaks.fingerprints(images[rows])
     fitted, chose = (leaks.matches(prints, carried[split].numpy()).copied for split in ("train", "val"))
-    return Seen(fitted, chose, carried["dataset"], carried["selected_on_test"])
+    exact = leaks.exact_matches(prints, carried["train"].numpy())
+    return Seen(fitted, exact, chose, carried["dataset"], carried["selected_on_test"])

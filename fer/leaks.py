@@ -231,6 +231,17 @@ def matches(
     return Matches(row >= 0, row, similarity)
 
 
+def exact_matches(prints: npt.NDArray[np.uint8], references: npt.NDArray[np.uint8]) -> Bools:
+    """Say which images equal a reference image in size and every pixel, bool of shape (N,).
+
+    Args:
+        prints: uint8 of shape (N, 104), from :func:`fingerprints`.
+        references: uint8 of shape (M, 104), likewise.
+    """
+    equal: Bools = np.isin(_hashes_in(prints), _hashes_in(references))
+    return equal
+
+
 def _blocks(count: int, size: int = _BLOCK) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, count, size))
 

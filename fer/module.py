@@ -100,13 +100,19 @@ class FERModule(pl.LightningModule):
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss of a batch of ``image``, ``label`` and, with several raters, ``target``."""
-        images, labels = batch["image"], batch["label"]
-        x = self._input(images, self.train_size)
+        """Return the loss of a batch of ``image``, ``label`` and, with several raters, ``target``.
+
+        Where a frozen backbone's ``features`` are at hand, they take the place of the images.
+        """
+        labels = batch["label"]
         target = batch.get("target", labels)
-        if self.mix is not None:
-            x, target = self.mix(x, target)
-        logits = self.net(x)
+        if "features" in batch:
+            logits = self.net.head(batch["features"])  # type: ignore[operator]
+        else:
+            x = self._input(batch["image"], self.train_size)
+            if self.mix is not None:
+                x, target = self.mix(x, target)
+            logits = self.net(x)
         loss = self.loss(logits, target)
         self._refuse_non_finite(loss, batch_idx)
         self.train_metrics.update(logits.detach().argmax(1), labels if target.ndim == 1 else target.argmax(1))
@@ -116,7 +122,7 @@ class FERModule(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Score a batch of ``image`` and ``label``."""
-        logits = self(batch["image"])
+        logits = self.net.head(batch["features"]) if "features" in batch else self(batch["image"])  # type: ignore[operator]
         self.val_loss.update(self.loss(logits, batch["label"]), len(batch["label"]))
         self.val_metrics.update(logits.argmax(1), batch["label"])
 

@@ -48,6 +48,16 @@ def open_run(run: Path, config: Mapping[str, Any]) -> None:
         file.write(json.dumps(environment.describe()) + "\n")
 
 
+def refuse_used(folder: Path, result: str) -> None:
+    """Refuse a folder that already holds a result, so that nothing is overwritten.
+
+    Raises:
+        ConfigError: If ``result`` stands in the folder.
+    """
+    if (folder / result).exists():
+        raise ConfigError(f"output_dir={folder} already holds {result}. Choose another folder: nothing is overwritten.")
+
+
 def data_of(ckpt: str | Path) -> dict[str, Any]:
     """Return the ``data`` node of the run that a checkpoint belongs to.
 
@@ -130,6 +140,11 @@ def last(trainer: pl.Trainer) -> str:
     return best(trainer).best_model_path
 
 
+def epoch_of(path: str) -> int:
+    """Return the epoch, from 0, in which a checkpoint was written."""
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"])
+
+
 def summary(
     config: Mapping[str, Any], checkpoint: ModelCheckpoint, trainer: pl.Trainer, last_epoch: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -141,7 +156,6 @@ def summary(
         trainer: The trainer that fitted.
         last_epoch: The scores of the last epoch's weights, which nothing has chosen.
     """
-    progress = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
     assert checkpoint.best_model_score is not None
     return {
         "name": config["name"],
@@ -150,7 +164,7 @@ def summary(
         "stamp": SELECTED_ON_TEST if config["data"]["select_on_test"] else None,
         "monitor": checkpoint.monitor,
         "best_score": float(checkpoint.best_model_score),
-        "best_epoch": int(progress["epoch"]),
+        "best_epoch": epoch_of(checkpoint.best_model_path),
         "epochs": trainer.current_epoch,
         "last_epoch": {"epoch": trainer.current_epoch - 1, **last_epoch},
         "tta": config["tta"],

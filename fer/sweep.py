@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+
+from fer import config_check
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,10 +111,17 @@ def report() -> None:
             console.print(f"job {row['job']} failed: {row['error']}", soft_wrap=True, highlight=False, style="red")
     with (_folder / "sweep.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*header, "folder", "error"])
+        writer.writerow([*header, "folder", "error", "stamp"])
         writer.writerows(
-            [*line, str(row["folder"]), row.get("error", "")] for line, row in zip(lines, rows, strict=True)
+            [*line, str(row["folder"]), row.get("error", ""), row.get("stamp") or ""]
+            for line, row in zip(lines, rows, strict=True)
         )
+    if "score" in rows[0] and rows[0]["epoch"]:
+        _write_best(_folder, rows)
+        console.print(
+            f"the best again: python -m fer.train --config-dir {_folder} experiment=best",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
     console.print(f"sweep: {_folder}  (compare: tensorboard --logdir {_folder})", soft_wrap=True, highlight=False)
 
 
@@ -141,3 +151,29 @@ def _print_means(
             cells.append(f"{mean(values):.4f}{spread}" if values else "")
         table.add_row(*choice, str(len(group)), *cells)
     console.print(table)
+
+
+def _write_best(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the best job's choices as an experiment, ``experiment/best.yaml``, that can be run again."""
+    best = rows[0]
+    overrides = {key.lstrip("+"): value for key, value in best["overrides"].items() if not key.startswith("~")}
+    known = config_check.groups(config_check.conf_dir())
+    groups = {key: overrides.pop(key) for key in list(overrides) if key in known}
+    defaults = [groups.pop("experiment")] if "experiment" in groups else []
+    # A list of options is written as in the command line: callbacks=[default,ema].
+    defaults += [{f"override /{key}": yaml.safe_load(value)} for key, value in groups.items() if key != "sweep"]
+    node: dict[str, Any] = {}
+    for key, value in overrides.items():
+        *parents, leaf = key.split(".")
+        inner = node
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[leaf] = OverridesParser.create().parse_override(f"{key}={value}").value()
+    path = folder / "experiment" / "best.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(
+        "# @package _global_\n"
+        f"# The best of {len(rows)} jobs: {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}.\n"
+        f"# Command:   python -m fer.train --config-dir {folder} experiment=best\n"
+        + yaml.safe_dump({"defaults": [*defaults, "_self_"], **node}, sort_keys=False)
+    )

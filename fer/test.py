@@ -38,6 +38,7 @@ def evaluate(cfg: "DictConfig") -> float:
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
+    run_folder.refuse_used(run, "metrics.json")
     run_folder.quieten(first=True)
 
     # The model, from the checkpoint alone.

@@ -110,6 +110,7 @@ def write(
         "trained_on": seen.dataset,
         "images": len(kept),
         "in_training": int(fitted.sum()),
+        "in_training_exactly": int(seen.exact[kept].sum()),
         "chose_the_checkpoint": int((chose & ~fitted).sum()),
     }
     if 0 < copies.sum() < len(kept):
@@ -211,6 +212,9 @@ def leak_line(seen: Mapping[str, Any]) -> str:
         return "Whether test images were in training is not known: this checkpoint carries no fingerprints."
     share = 100 * seen["in_training"] / seen["images"]
     line = f"{seen['in_training']:,} of {seen['images']:,} test images ({share:.1f} %) were in training"
+    if seen["in_training"]:
+        near = seen["in_training"] - seen["in_training_exactly"]
+        line += f", {seen['in_training_exactly']:,} as equal pixels and {near:,} as near copies"
     if seen["chose_the_checkpoint"]:
         line += f"; {seen['chose_the_checkpoint']:,} more were among those that chose the checkpoint"
     return f"{line} ({seen['trained_on']})."

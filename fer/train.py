@@ -30,7 +30,7 @@ def train(cfg: "DictConfig") -> float | None:
     import pytorch_lightning as pl
     from omegaconf import OmegaConf
 
-    from fer import launch, preprocessing, results, run_folder
+    from fer import features, launch, preprocessing, results, run_folder
     from fer.build import build
     from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, targets
     from fer.module import FERModule
@@ -76,6 +76,8 @@ def train(cfg: "DictConfig") -> float | None:
     if first:
         run_folder.open_run(run, config)
         run_folder.describe(datamodule, module, trainer, run)
+    if config["cache_features"] and features.are_constant(module, datamodule):
+        datamodule.features = features.compute(module, datamodule, trainer.strategy.root_device)
     if config["ckpt"]:
         load_checkpoint(config["ckpt"])  # says clearly what is wrong with a file that cannot be resumed from
     with launch.processes(trainer, "fer.train"):
@@ -83,7 +85,8 @@ def train(cfg: "DictConfig") -> float | None:
     if not first or not trainer.is_global_zero or trainer.fast_dev_run:
         return None
 
-    # Score the best checkpoint on one device, the test split once.
+    # Score the best checkpoint on one device, the test split once; on images, as anyone else would.
+    datamodule.features = None
     checkpoint = run_folder.best(trainer)
     own = [target.rpartition(".")[0] for target in targets([config["model"], loss])]  # this run trusts itself
     best = load_module(checkpoint.best_model_path, allow_targets=own)
@@ -95,11 +98,14 @@ def train(cfg: "DictConfig") -> float | None:
     )  # fmt: skip
     splits = [split for split in ("val", "test") if len(datamodule.rows(split))]
     predictions = [results.predict(best, datamodule, split, single) for split in splits]
-    # The last epoch's weights too, which no score has chosen.
-    last = load_module(run_folder.last(trainer), allow_targets=own)
-    last.tta = config["tta"]
-    last_epoch = results.brief([results.predict(last, datamodule, split, single) for split in splits], classes)
-    metrics = results.write(run, predictions, classes, run_folder.summary(config, checkpoint, trainer, last_epoch))
+    # The last epoch's weights too, which no score has chosen; often they are the best ones.
+    last_epoch = predictions
+    if run_folder.epoch_of(run_folder.last(trainer)) != run_folder.epoch_of(checkpoint.best_model_path):
+        last = load_module(run_folder.last(trainer), allow_targets=own)
+        last.tta = config["tta"]
+        last_epoch = [results.predict(last, datamodule, split, single) for split in splits]
+    summary = run_folder.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
+    metrics = results.write(run, predictions, classes, summary)
     run_folder.log_hparams(trainer, config, metrics)
     notes = [] if "test" in metrics else ["There is no test split, so this run has no test score."]
     results.print_tables(metrics, run, notes)

@@ -108,6 +108,11 @@ def test_sweep_reports_every_job_and_goes_on_after_a_failure(command: Run, tmp_p
     assert [("failed" in line) for line in lines[1:]] == [False, False, True, True]
     scores = [float(line.split(",")[3]) for line in lines[1:3]]
     assert scores == sorted(scores, reverse=True)
+    again = command("--config-dir", "sweep", "experiment=best", "hydra.run.dir=again")
+    assert again.returncode == 0, again.stderr
+    best = tmp_path / "sweep" / lines[1].split(",")[0] / "metrics.json"
+    ours, theirs = (json.loads(path.read_text()) for path in (tmp_path / "again" / "metrics.json", best))
+    assert ours["best_score"] == theirs["best_score"]
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
@@ -169,3 +174,10 @@ def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(
     assert resumed.returncode == 0, resumed.stderr
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+def test_help_into_a_closed_pipe(command: Run, tmp_path: Path) -> None:
+    pipe = f"PYTHONPATH={REPO} {sys.executable} -m fer.train --help | head -n 1"
+    done = subprocess.run(["bash", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert "Traceback" not in done.stderr
+    assert done.stdout.count("\n") == 1

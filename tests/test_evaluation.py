@@ -116,7 +116,9 @@ def test_leaks_are_found_without_the_training_images(
     fresh = Synthetic(num_samples=300, generator_seed=7, seed=0)
     for number, row in enumerate(copied):
         label = faces.classes[faces.samples.labels[row]]
-        write_image(tmp_path / "data" / "test" / label / f"copy{number}.png", faces.samples.images[row])
+        image = faces.samples.images[row]
+        image = image[:, ::-1] if number == 0 else image
+        write_image(tmp_path / "data" / "test" / label / f"copy{number}.png", image)
     for row in fresh.rows("test"):
         write_image(
             tmp_path / "data" / "test" / fresh.classes[fresh.samples.labels[row]] / f"fresh{row}.png",
@@ -130,6 +132,7 @@ def test_leaks_are_found_without_the_training_images(
     }
     assert sum(chose == "1" for _, chose in said.values()) == 3
     assert found["seen"]["in_training"] == 10
+    assert found["seen"]["in_training_exactly"] == 9  # one was mirrored
     assert found["clean"]["n"] == found["test"]["n"] - 13
     assert f"10 of {found['test']['n']} test images" in capfd.readouterr().out
 
@@ -270,3 +273,11 @@ def test_command_line_and_help(trained: Path, command: Run, tmp_path: Path) -> N
     assert "macro F1" in done.stdout
     assert (tmp_path / "out" / "metrics.json").is_file()
     assert "fer.test scores a checkpoint" in command("--help", module="fer.test").stdout
+
+
+def test_nothing_is_overwritten(trained: Path, run_here: Here, capfd: pytest.CaptureFixture[str]) -> None:
+    before = (trained / "metrics.json").read_bytes()
+    with pytest.raises(SystemExit):
+        run_here("fer.test", f"ckpt={trained}", *CPU, f"output_dir={trained}")
+    assert "already holds metrics.json" in capfd.readouterr().err
+    assert (trained / "metrics.json").read_bytes() == before

@@ -36,6 +36,7 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
         rows: int64 of shape (N,), this split's rows in it.
         augment: What is done to training images; None for none.
         draw_targets: Draw one label of each sample's distribution of votes, instead of handing on the distribution.
+        features: float32 of shape (M, D), what a frozen backbone makes of the images of all splits; None for none.
     """
 
     def __init__(
@@ -44,8 +45,11 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
         rows: npt.NDArray[np.int64],
         augment: Augment | None = None,
         draw_targets: bool = False,
+        features: npt.NDArray[np.float32] | None = None,
     ) -> None:
         self.samples, self.rows, self.augment, self.draw_targets = samples, rows, augment, draw_targets
+        self.features = features
+        self.places = np.searchsorted(np.flatnonzero(samples.splits != ""), rows)  # of the rows in the features
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,6 +73,8 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
             if self.draw_targets and batch.seed:
                 target = _draw(target, np.random.default_rng([*batch.seed, 1]))
             item["target"] = torch.from_numpy(target)
+        if self.features is not None:
+            item["features"] = torch.from_numpy(self.features[self.places[batch.indices]])
         return item
 
 
@@ -152,6 +158,7 @@ class FERDataModule(pl.LightningDataModule):
         self.exclude, self.fold, self.folds = exclude, fold, folds
         self.select_on_test = select_on_test
         self.augment = Augment(transforms or {})
+        self.features: npt.NDArray[np.float32] | None = None  # set by fer.features, for training and validation
         self._samples: Samples | None = None
 
     def read(self) -> Samples:
@@ -263,7 +270,9 @@ class FERDataModule(pl.LightningDataModule):
             workers = min(8, len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
             workers = workers if augment else 0
         return DataLoader(
-            ImageDataset(self.samples, self.rows(split), augment, self.draw_targets and split == "train"),
+            ImageDataset(
+                self.samples, self.rows(split), augment, self.draw_targets and split == "train", self.features
+            ),
             batch_sampler=cast(Any, batches),  # of whole batches, which torch's types do not foresee
             num_workers=workers,
             collate_fn=cast(Any, _as_is),

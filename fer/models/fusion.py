@@ -57,17 +57,22 @@ class Fusion(nn.Module):
             TimmModel(num_classes, in_channels, size, name, pretrained, freeze=still, head={"pooling": pooling})
             for name, size, still in zip(backbones, self.image_sizes, frozen, strict=True)
         ]
-        width = sum(branch.features for branch in branches)
+        width = sum(branch.num_features for branch in branches)
         for branch in branches:
             branch.head = nn.Identity()
         self.backbone = nn.ModuleList(branches)
+        self.freeze = all(frozen)
         self.head = Head(width, num_classes, **head_options)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map float32 images (B, in_channels, image_size, image_size) to logits (B, num_classes)."""
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Map images (B, in_channels, image_size, image_size) to all backbones' pooled features, (B, sum of widths)."""
         features = []
         for branch, size in zip(self.backbone, self.image_sizes, strict=True):
             same = x.shape[-1] == size
             features.append(branch(x if same else F.interpolate(x, (size, size), mode="bilinear", align_corners=False)))
-        logits: Tensor = self.head(torch.cat(features, dim=1))
+        return torch.cat(features, dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map float32 images (B, in_channels, image_size, image_size) to logits (B, num_classes)."""
+        logits: Tensor = self.head(self.forward_features(x))
         return logits

@@ -117,7 +117,7 @@ class TimmModel(nn.Module):
         try:
             # Gradients tell which layers an explicit pooling leaves without use.
             with rehearsal(self.backbone), torch.set_grad_enabled(self.pooling is not None):
-                features = self._features(torch.zeros(1, in_channels, image_size, image_size))
+                features = self.forward_features(torch.zeros(1, in_channels, image_size, image_size))
                 if self.pooling is not None:
                     _remove_unused(self.backbone, features)
         except ConfigError:
@@ -128,15 +128,16 @@ class TimmModel(nn.Module):
             raise ConfigError(f"model.kwargs={dict(kwargs or {})} take the pooling away: set model.head.pooling")
         if weights is not None:
             _check_filled(self.backbone, name, weights, loads)
-        self.features = features.shape[1]
-        self.head: nn.Module = Head(self.features, num_classes, **head_options)
+        self.num_features = features.shape[1]
+        self.head: nn.Module = Head(self.num_features, num_classes, **head_options)
 
         self.freeze = freeze
         if freeze:
             self.backbone.requires_grad_(False)
         self.train()
 
-    def _features(self, x: Tensor) -> Tensor:
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Map images (B, in_channels, image_size, image_size) to pooled features (B, num_features)."""
         features = self.backbone.forward_features(x)
         if self.pooling is None:
             pooled: Tensor = self.backbone.forward_head(features, pre_logits=True)
@@ -152,7 +153,7 @@ class TimmModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float32 images (B, in_channels, image_size, image_size) to logits (B, num_classes)."""
-        logits: Tensor = self.head(self._features(x))
+        logits: Tensor = self.head(self.forward_features(x))
         return logits
 
     def train(self, mode: bool = True) -> Self:

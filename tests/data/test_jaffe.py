@@ -1,9 +1,12 @@
 """JAFFE: labels and subjects from file names, folds of subjects, and names that say neither."""
 
+import json
+import statistics
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Run
 from fakes import face, write_image
 from fakes_lab import JAFFE_SUBJECTS, write_jaffe
 from folds import check_folds
@@ -86,3 +89,18 @@ def test_not_found(tmp_path: Path) -> None:
         assert "dataset 'jaffe' was not found" in str(error.value)
         assert str(root / "KA.AN1.39.tiff") in str(error.value)
         assert "zenodo.org" in str(error.value)
+
+
+def test_a_sweep_over_folds_ends_in_mean_and_deviation(command: Run, tmp_path: Path) -> None:
+    write_jaffe(tmp_path / "data")
+    done = command(
+        "-m", "data=jaffe", f"data.root={tmp_path / 'data'}", "data.folds=3", "data.fold=range(3)", "model=simple_conv",
+        "data.num_workers=0", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu",
+        "transforms=none", "hydra.sweep.dir=sweep",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    values = [
+        json.loads((tmp_path / "sweep" / str(n) / "metrics.json").read_text())["test"]["accuracy"] for n in range(3)
+    ]
+    assert "mean and standard deviation over data.fold" in done.stdout
+    assert f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}" in done.stdout

@@ -18,7 +18,7 @@ def net(**options: object) -> Fusion:
 
 def test_the_head_sees_all_features() -> None:
     fused = net(pooling="avg", head={"hidden": [16]})
-    widths = [branch.features for branch in fused.backbone]
+    widths = [branch.num_features for branch in fused.backbone]
     assert fused.head.linear1.in_features == sum(widths)
     logits = fused(torch.rand(2, 1, 48, 48))
     assert logits.shape == (2, 7)

@@ -1,0 +1,89 @@
+"""Features of a frozen backbone, computed once: a head's training then costs little more than one pass.
+
+They are kept beside the decoded images, in a folder named by what decides them: the backbone's weights, the input's
+preprocessing and the images. A study of many heads on one backbone computes them once in all.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+from fer.data.base import FERDataModule
+from fer.module import FERModule
+
+log = logging.getLogger(__name__)
+
+_BATCH = 64
+_PROGRESS = 2_000  # images from which on a progress bar is shown
+
+
+def are_constant(module: FERModule, datamodule: FERDataModule) -> bool:
+    """Say whether an image's features are the same in every epoch: frozen backbone, same input."""
+    frozen = bool(getattr(module.net, "freeze", False))
+    return frozen and not len(datamodule.augment) and module.mix is None
+
+
+def compute(module: FERModule, datamodule: FERDataModule, device: torch.device) -> npt.NDArray[np.float32]:
+    """Return the features of every image that is in a split, from the cache if they are there.
+
+    Args:
+        module: Its network has a frozen backbone and ``forward_features``.
+        datamodule: The data.
+        device: Where they are computed.
+
+    Returns:
+        float32 of shape (R, D), memory-mapped, in the order of ``datamodule.rows("all")``.
+    """
+    rows = datamodule.rows("all")
+    folder = datamodule.cache_dir / f"features-{_key(module, datamodule, rows)}"
+    path = folder / "features.npy"
+    if not path.is_file():
+        features = _run(module, datamodule, rows, device)
+        temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+        temporary.mkdir(parents=True)
+        np.save(temporary / "features.npy", features)
+        try:
+            os.replace(temporary, folder)
+        except OSError:  # another process was first, with the same content
+            shutil.rmtree(temporary, ignore_errors=True)
+    features = np.load(path, mmap_mode="r")
+    log.info("features of the frozen backbone: %d x %d, computed once (%s)", *features.shape, folder)
+    return features
+
+
+def _key(module: FERModule, datamodule: FERDataModule, rows: npt.NDArray[np.int64]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in module.net.backbone.state_dict().items():  # type: ignore[union-attr, operator]
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    images = datamodule.samples.images
+    content = Path(str(images.filename)).parent.name if isinstance(images, np.memmap) else ""
+    settings = {"input": module.preprocess.as_dict(), "images": content, "model": module.hparams["model"]}
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode() + rows.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _run(
+    module: FERModule, datamodule: FERDataModule, rows: npt.NDArray[np.int64], device: torch.device
+) -> npt.NDArray[np.float32]:
+    net: nn.Module = module.net.to(device)
+    parts = []
+    training = net.training
+    net.eval()
+    with torch.no_grad(), tqdm(desc="Features", total=len(rows), unit="img", disable=len(rows) <= _PROGRESS) as bar:
+        for start in range(0, len(rows), _BATCH):
+            images = torch.from_numpy(np.ascontiguousarray(datamodule.samples.images[rows[start : start + _BATCH]]))
+            x = module.preprocess(images.to(device)).to(memory_format=module.memory_format)
+            parts.append(net.forward_features(x).float().cpu().numpy())  # type: ignore[operator]
+            bar.update(len(images))
+    net.train(training)
+    return np.concatenate(parts)

@@ -1,0 +1,70 @@
+"""A frozen backbone's features are computed once, and training on them is the same training."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+
+from fer.models.timm_model import TimmModel
+
+FROZEN = (
+    *TINY, "model=timm", "model.name=test_resnet", "model.freeze=true", "model.head.hidden=[16]",
+    "model.head.dropout=0.3", "transforms=none", "data.image_size=32", "trainer.max_epochs=3",
+)  # fmt: skip
+Train = Callable[..., Path]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the images that the backbone sees."""
+    seen: list[int] = []
+    forward = TimmModel.forward_features
+
+    def counted(self: TimmModel, x: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return forward(self, x)
+
+    monkeypatch.setattr(TimmModel, "forward_features", counted)
+    return seen
+
+
+def test_training_on_cached_features_is_the_same_training(train_here: Train, tmp_path: Path) -> None:
+    cache = f"data.cache_dir={tmp_path}/cache"
+    with_cache = train_here(*FROZEN, cache, name="with")
+    without = train_here(*FROZEN, cache, "cache_features=false", name="without")
+    assert list((tmp_path / "cache").glob("features-*/features.npy"))
+    a, b = weights(with_cache), weights(without)
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], rtol=1e-4, atol=1e-6)
+    assert (with_cache / "history.csv").read_text().count("\n") == 4
+
+
+def test_the_backbone_sees_each_image_once(train_here: Train, tmp_path: Path, passes: list[int]) -> None:
+    cache = f"data.cache_dir={tmp_path}/cache"
+    train_here(*FROZEN, cache, name="first")
+    first = sum(passes)
+    passes.clear()
+    train_here(*FROZEN, cache, "optimizer.lr=0.01", name="second")
+    assert first - sum(passes) == 280  # what the first run computed for the second too
+    passes.clear()
+    train_here(*FROZEN, cache, "cache_features=false", name="third")
+    assert sum(passes) > 3 * 220
+
+
+@pytest.mark.parametrize(
+    "option", ["transforms=light", "mixup=mixup", "model.freeze=false", "data.image_size=48", "seed=1"]
+)
+def test_features_that_change_are_not_reused(train_here: Train, tmp_path: Path, option: str) -> None:
+    cache = f"data.cache_dir={tmp_path}/cache"
+    train_here(*FROZEN, cache, name="first")
+    before = set((tmp_path / "cache").glob("features-*"))
+    train_here(*FROZEN, cache, option, name="second")
+    after = set((tmp_path / "cache").glob("features-*"))
+    # Another size and other random weights make other features; augmentation and training make none.
+    assert (after != before) == (option in ("data.image_size=48", "seed=1"))
