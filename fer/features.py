@@ -48,22 +48,22 @@ def compute(module: FERModule, datamodule: FERDataModule, device: torch.device) 
     folder = datamodule.cache_dir / f"features-{_key(module, datamodule, rows)}"
     path = folder / "features.npy"
     if not path.is_file():
-        features = _run(module, datamodule, rows, device)
+        computed = _run(module, datamodule, rows, device)
         temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
         temporary.mkdir(parents=True)
-        np.save(temporary / "features.npy", features)
+        np.save(temporary / "features.npy", computed)
         try:
             os.replace(temporary, folder)
         except OSError:  # another process was first, with the same content
             shutil.rmtree(temporary, ignore_errors=True)
-    features = np.load(path, mmap_mode="r")
+    features: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
     log.info("features of the frozen backbone: %d x %d, computed once (%s)", *features.shape, folder)
     return features
 
 
 def _key(module: FERModule, datamodule: FERDataModule, rows: npt.NDArray[np.int64]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in module.net.backbone.state_dict().items():  # type: ignore[union-attr, operator]
+    for name, tensor in module.net.backbone.state_dict().items():  # type: ignore[union-attr]
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     images = datamodule.samples.images
     content = Path(str(images.filename)).parent.name if isinstance(images, np.memmap) else ""
