@@ -42,7 +42,7 @@ def test_sweep_of_two_jobs_with_two_processes(command: Run, tmp_path: Path) -> N
     assert "2 jobs, best first" in done.stdout
     for job in ("0", "1"):
         assert (tmp_path / "sweep" / job / "metrics.json").exists()
-    assert sorted(p.name for p in (tmp_path / "sweep").iterdir() if p.is_dir()) == ["0", "1"]
+    assert sorted(p.name for p in (tmp_path / "sweep").iterdir() if p.is_dir()) == ["0", "1", "experiment"]
     a, b = (weights(tmp_path / "sweep" / job) for job in ("0", "1"))
     assert not all(torch.equal(a[key], b[key]) for key in a)
     assert {p.name for p in tmp_path.iterdir()} == {"sweep"}
