@@ -105,6 +105,8 @@ def write(
         index = np.array([space.common.index(name) if name in space.common else -1 for name in space.classes])
         metrics["restricted"] = final_scores(space.restricted(p), index[labels], space.common, **options)
     copies = fitted | chose
+    if copies.all():  # the validation split itself: at least without what was also trained on
+        copies = fitted
     metrics["seen"] = {
         "known": seen.dataset is not None,
         "trained_on": seen.dataset,

@@ -176,7 +176,7 @@ def test_targets_of_checkpoints() -> None:
     check_target("users_package.Plain", allowed=["users_package"])
     check_target("fer.models.cnn.CNN", allowed=["users_package."])
     for target in ("os.system", "users_package_of_another.Net", "fer.modelsx.Net", "fer.train.main"):
-        with pytest.raises(ConfigError, match=r"allow_targets=\[\w+\.\]"):
+        with pytest.raises(ConfigError, match=r"trust=\[\w+\]"):
             check_target(target, allowed=["users_package."])
 
 
