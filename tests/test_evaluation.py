@@ -285,3 +285,16 @@ def test_nothing_is_overwritten(trained: Path, run_here: Here, capfd: pytest.Cap
         run_here("fer.test", f"ckpt={trained}", *CPU, f"output_dir={trained}")
     assert "already holds metrics.json" in capfd.readouterr().err
     assert (trained / "metrics.json").read_bytes() == before
+
+
+def test_a_sweep_of_tests_chooses_nothing(trained: Path, command: Run, tmp_path: Path) -> None:
+    done = command(
+        "-m", f"ckpt={trained}", "tta=none,flip", "accelerator=cpu", "progress=false", "resamples=0", "mistakes=0",
+        "hydra.sweep.dir=sweep", module="fer.test",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "2 jobs" in done.stdout
+    assert "best" not in done.stdout.partition("2 jobs")[2]
+    lines = (tmp_path / "sweep" / "sweep.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == ["0", "1"]
+    assert not (tmp_path / "sweep" / "experiment").exists()
