@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from fer.errors import ConfigError, listing
-from fer.results import read_history
+from fer.results import at_epoch, read_history
 
 COLUMNS = (
     "train, val: of the epoch that validation chose, train as measured while training (with augmentation and dropout). "
@@ -155,11 +155,8 @@ def score_table(runs: Sequence[Run], score: str) -> tuple[list[str], list[list[s
 
 
 def _at_best(run: Run, column: str) -> str:
-    epochs = [int(epoch) for epoch in run.history.get("epoch", ())]
-    best = run.metrics.get("best_epoch")
-    if best not in epochs or column not in run.history:
-        return ""
-    return f"{run.history[column][epochs.index(best)]:.3f}"
+    value = at_epoch(run.history, run.metrics["best_epoch"], column) if run.metrics else None
+    return "" if value is None else f"{value:.3f}"
 
 
 def _show(scores: Mapping[str, Any] | None, score: str) -> str:

@@ -51,6 +51,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "data.channels": (None, 1, 3),
     "data.sampler": ("shuffle", "weighted"),
     "data.select_on_test": (True, False),
+    "select_by": ("score", "gap"),
     "tta": ("none", "flip", "tencrop"),
     "split": (None, "train", "val", "test", "all"),
     "score": ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted"),
@@ -142,6 +143,17 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
         for name in datasets
         if name not in known
     ]
+    strategy = str(values.get("trainer.strategy.start_method", values.get("trainer.strategy")))
+    if re.search("spawn|fork|notebook", strategy):
+        problems.append(
+            f"trainer.strategy={strategy}: the best score and checkpoint would be lost with the processes that it "
+            f"starts. Use trainer.strategy=ddp (on CPUs trainer=ddp_cpu)."
+        )
+    if values.get("trainer.strategy.use_orig_params") is False:
+        problems.append(
+            "trainer.strategy.use_orig_params=false: weights that FSDP melts into one cannot have their own weight decay "
+            "and learning rate. Leave it out."
+        )
     if values.get("data.mode") == "multi_target" and "MultiTarget" not in str(
         values.get("loss._target_", "MultiTarget")
     ):

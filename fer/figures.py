@@ -8,9 +8,11 @@ matplotlib.use("Agg")
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from fer.data.samples import SPLITS
+from fer.study import Axis
 
 
 def confusion_figure(
@@ -317,4 +319,49 @@ def groups_figure(
             left += width + 0.06
         axes.set(xlim=(0, max(left, 3.18)), ylim=(0, 1), aspect="equal")
         axes.text(0, -0.05, "\n".join(captions[number]), fontsize=6.5, va="top", family="monospace")
+    return figure
+
+
+def parallel_coordinates_figure(axes: Sequence[Axis], score: Axis) -> Figure:
+    """Draw each job of a sweep as a line through its choices to its score, coloured by the score.
+
+    Args:
+        axes: The choices.
+        score: The score, drawn last.
+    """
+    scales = [*axes, score]
+    figure = Figure(figsize=(2.2 + 1.5 * len(scales), 5), layout="constrained")
+    plot = figure.subplots()
+    colours = colormaps["viridis"]
+    for job in np.argsort(score.places, kind="stable"):  # the best ones on top
+        places = [scale.places[job] for scale in scales]
+        plot.plot(places, color=colours(score.places[job]), linewidth=1 + 1.5 * score.places[job], alpha=0.8)
+    for position, scale in enumerate(scales):
+        plot.axvline(position, color="black", linewidth=0.8)
+        for place, label in scale.ticks:
+            plot.annotate(
+                label, (position, place), (4, 0), textcoords="offset points", va="center", fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
+            )  # fmt: skip
+    plot.set_xticks(range(len(scales)), [scale.name for scale in scales], rotation=25, ha="right")
+    plot.set(xlim=(-0.1, len(scales) - 0.5), ylim=(-0.05, 1.05), yticks=[])
+    plot.spines[:].set_visible(False)
+    return figure
+
+
+def importance_figure(importances: Mapping[str, float], title: str) -> Figure:
+    """Draw a bar for each choice of a sweep: how much of the score it explains.
+
+    Args:
+        importances: Config key to its share, the largest first.
+        title: What the bars are of.
+    """
+    figure = Figure(figsize=(7, 1.2 + 0.35 * len(importances)), layout="constrained")
+    plot = figure.subplots()
+    names, shares = list(importances), [100 * share for share in importances.values()]
+    plot.bar_label(plot.barh(names, shares), fmt="%.0f %%", padding=3, fontsize=9)
+    plot.invert_yaxis()
+    plot.set(xlim=(0, 1.12 * max(1.0, *shares)), xlabel="share of importance (%)")
+    plot.set_title(title, fontsize=11)
+    plot.spines[["top", "right"]].set_visible(False)
     return figure

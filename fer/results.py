@@ -94,6 +94,13 @@ def read_history(path: Path) -> dict[str, list[float]]:
     return {key: [float(row[key]) if row[key] else math.nan for row in rows] for key in (rows[0] if rows else {})}
 
 
+def at_epoch(history: Mapping[str, Sequence[float]], epoch: int, column: str) -> float | None:
+    """Return an epoch's (from 0) value of a column of :func:`read_history`; None if it is not there."""
+    values = dict(zip(history.get("epoch", ()), history.get(column, ()), strict=False))
+    value = values.get(epoch, math.nan)
+    return None if math.isnan(value) else value
+
+
 def write(
     run: Path,
     predictions: Sequence[Predictions],

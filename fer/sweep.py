@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
@@ -20,15 +21,23 @@ if TYPE_CHECKING:
 _FAILURE = "error.txt"
 _REPEATS = ("seed", "data.fold")  # jobs that differ in these alone repeat one another
 _folder: Path | None = None
+_select_by = "score"
 
 
 class RememberFolder(Callback):
-    """Hydra callback: keep the sweep's folder for :func:`report`, which also runs after a failed job."""
+    """Hydra callback: keep the sweep's folder for :func:`report`, which also runs after a failed job.
+
+    Args:
+        select_by: ``score`` or ``gap``, see :func:`choose`.
+    """
+
+    def __init__(self, select_by: str = "score") -> None:
+        self.select_by = select_by
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before the first job."""
-        global _folder
-        _folder = Path(config.hydra.sweep.dir)
+        global _folder, _select_by
+        _folder, _select_by = Path(config.hydra.sweep.dir), self.select_by
         _folder.mkdir(parents=True, exist_ok=True)  # an Optuna study's database stands in it before any job does
 
 
@@ -56,6 +65,7 @@ def collect(folder: Path) -> list[dict[str, Any]]:
             if "best_score" in metrics:
                 epoch = metrics["best_epoch"] + 1
                 row |= {"monitor": metrics["monitor"], "score": metrics["best_score"], "epoch": epoch}
+                row |= _training(job, metrics["best_epoch"])
             else:  # of fer.test, which chooses nothing
                 row |= {"monitor": "test/accuracy", "score": metrics["test"]["accuracy"], "epoch": ""}
             row["stamp"] = metrics["stamp"]
@@ -70,6 +80,34 @@ def collect(folder: Path) -> list[dict[str, Any]]:
         rows,
         key=lambda row: float("inf") if "score" not in row else row["score"] * (1 if lowest_first else -1),
     )
+
+
+def _training(job: Path, epoch: int) -> dict[str, Any]:
+    """Return the training accuracy at an epoch, and the gap between the losses of validation and training."""
+    from fer.results import at_epoch, read_history
+
+    history = read_history(job / "history.csv") if (job / "history.csv").is_file() else {}
+    accuracy, loss, val_loss = (at_epoch(history, epoch, key) for key in ("train/accuracy", "train/loss", "val/loss"))
+    return {
+        "train": {} if accuracy is None else {"accuracy": accuracy},
+        "gap": None if loss is None or val_loss is None else val_loss - loss,
+    }
+
+
+def choose(rows: Sequence[dict[str, Any]], select_by: str) -> dict[str, Any] | None:
+    """Return the job to go on with, None if no job has a score.
+
+    Args:
+        rows: From :func:`collect`, best first.
+        select_by: ``score``: the best validation score. ``gap``: of the better half by score, the smallest difference
+            between the losses of validation and training at the best epoch (a network that learnt nothing has no gap
+            either, so the other half does not stand for election).
+    """
+    done = [row for row in rows if row.get("epoch")]
+    better = [row for row in done[: (len(done) + 1) // 2] if row["gap"] is not None]
+    if select_by == "gap" and better:
+        return min(better, key=lambda row: abs(row["gap"]))
+    return done[0] if done else None
 
 
 def report() -> None:
@@ -88,15 +126,20 @@ def report() -> None:
     monitor = next((row["monitor"] for row in rows if "monitor" in row), "score")
     names = {"accuracy": "acc", "f1_macro": "macro F1"}
     scores = [(split, score) for split in ("val", "test") for score in names if f"{split}/{score}" != monitor]
-    header = ["job", *varied, monitor, "epoch", *(f"{split} {names[score]}" for split, score in scores)]
+    scores = [(split, score) for split, score in scores if any(split in row for row in rows)]
+    if any(row.get("train") for row in rows):
+        scores.insert(0, ("train", "accuracy"))
+    gaps = ["gap"] if any(row.get("gap") is not None for row in rows) else []
+    header = ["job", *varied, monitor, "epoch", *(f"{split} {names[score]}" for split, score in scores), *gaps]
     lines = []
     for row in rows:
         line = [row["job"], *(row["overrides"].get(key, "") for key in varied)]
         if "score" in row:
             line += [f"{row['score']:.4f}", str(row["epoch"])]
-            line += [f"{row[split][score]:.4f}" if split in row else "" for split, score in scores]
+            line += [f"{row[split][score]:.4f}" if row.get(split) else "" for split, score in scores]
+            line += [f"{row['gap']:+.3f}" if row.get("gap") is not None else "" for _ in gaps]
         else:
-            line += ["failed", "", *[""] * len(scores)]
+            line += ["failed", "", *[""] * len([*scores, *gaps])]
         lines.append(line)
     order = ", best first" if any(row.get("epoch") for row in rows) else ""
     table = Table(title=f"{len(rows)} jobs{order}", title_justify="left", box=None)
@@ -119,10 +162,13 @@ def report() -> None:
             [*line, str(row["folder"]), row.get("error", ""), row.get("stamp") or ""]
             for line, row in zip(lines, rows, strict=True)
         )
-    if "score" in rows[0] and rows[0]["epoch"]:
-        _write_best(_folder, rows)
+    _draw(_folder, [row for row in rows if row.get("epoch")], [key for key in varied if key not in _REPEATS])
+    best = choose(rows, _select_by)
+    if best is not None:
+        _write_best(_folder, best, len(rows))
         console.print(
-            f"the best again: python -m fer.train --config-dir {_folder} experiment=best",
+            f"best by {_select_by}: job {best['job']}; "
+            f"again: python -m fer.train --config-dir {_folder} experiment=best",
             soft_wrap=True, highlight=False,
         )  # fmt: skip
     console.print(f"sweep: {_folder}  (compare: tensorboard --logdir {_folder})", soft_wrap=True, highlight=False)
@@ -149,16 +195,31 @@ def _print_means(
     for choice, group in groups.items():
         cells = []
         for split, score in scores:
-            values = [row[split][score] if split else row[score] for row in group if not split or split in row]
+            values = [row[split][score] if split else row[score] for row in group if not split or row.get(split)]
             spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
             cells.append(f"{mean(values):.4f}{spread}" if values else "")
         table.add_row(*choice, str(len(group)), *cells)
     console.print(table)
 
 
-def _write_best(folder: Path, rows: list[dict[str, Any]]) -> None:
+def _draw(folder: Path, rows: Sequence[dict[str, Any]], choices: Sequence[str]) -> None:
+    """Draw what the choices did to the score, where there are jobs enough to see something."""
+    choices = [key for key in choices if len({row["overrides"].get(key) for row in rows}) > 1]
+    if len(rows) < 4 or len(choices) < 2:
+        return
+    from fer.figures import importance_figure, parallel_coordinates_figure
+    from fer.study import importances, make_axis
+
+    monitor, scores = rows[0]["monitor"], [row["score"] for row in rows]
+    axes = [make_axis(key, [row["overrides"].get(key, "default") for row in rows]) for key in choices]
+    figure = parallel_coordinates_figure(axes, make_axis(monitor, scores))
+    figure.savefig(folder / "parallel_coordinates.png", dpi=150)
+    figure = importance_figure(importances(axes, scores), f"what {monitor} depends on · {len(rows)} jobs")
+    figure.savefig(folder / "importance.png", dpi=150)
+
+
+def _write_best(folder: Path, best: dict[str, Any], jobs: int) -> None:
     """Write the best job's choices as an experiment, ``experiment/best.yaml``, that can be run again."""
-    best = rows[0]
     overrides = {key.lstrip("+"): value for key, value in best["overrides"].items() if not key.startswith("~")}
     known = config_check.groups(config_check.conf_dir())
     groups = {key: overrides.pop(key) for key in list(overrides) if key in known}
@@ -176,7 +237,7 @@ def _write_best(folder: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(
         "# @package _global_\n"
-        f"# The best of {len(rows)} jobs: {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}.\n"
+        f"# The best of {jobs} jobs by {_select_by}: {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}.\n"
         f"# Command:   python -m fer.train --config-dir {folder} experiment=best\n"
         + yaml.safe_dump({"defaults": [*defaults, "_self_"], **node}, sort_keys=False)
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -40,6 +41,7 @@ from conftest import REPO, TINY, Run
         (["monitor=test/accuracy"], "a checkpoint is not chosen on the test split. Use val/accuracy."),
         (["monitor=val/acuracy"], "Did you mean 'val/accuracy'"),
         (["trainer.precision=bf16mixed"], "Did you mean 'bf16-mixed'"),
+        (["trainer=ddp_cpu", "trainer.strategy=ddp_spawn"], "Use trainer.strategy=ddp (on CPUs trainer=ddp_cpu)"),
         (["resume=nowhere"], "resume=nowhere: is not a run's folder"),
         (["model.head.dropout"], "error: "),
     ],
@@ -65,11 +67,14 @@ def test_all_mistakes_are_named_at_once(command: Run) -> None:
         assert key in done.stderr
 
 
-def test_help_names_groups_and_keys(command: Run) -> None:
-    done = command("--help")
+@pytest.mark.parametrize("module", ["fer.train", "fer.test", "fer.audit", "fer.report"])
+def test_help_names_groups_and_keys(command: Run, module: str) -> None:
+    done = command("--help", module=module)
     assert done.returncode == 0
-    assert "optimizer: " in done.stdout
-    assert "densenet121" in done.stdout
+    if module != "fer.report":  # it has no groups
+        assert "optimizer: adam, adamw, sgd, timm\n" in done.stdout
+        assert "densenet121" in done.stdout
+        assert not re.search(r"[:,] _", done.stdout), "files that other configs are made of are no choices"
 
 
 def test_a_network_from_outside(command: Run, tmp_path: Path) -> None:
@@ -95,19 +100,23 @@ def test_a_network_from_outside(command: Run, tmp_path: Path) -> None:
 
 
 def test_sweep_reports_every_job_and_goes_on_after_a_failure(command: Run, tmp_path: Path) -> None:
-    done = command("-m", *TINY, "data.image_size=48,2", "optimizer=sgd,adamw", "hydra.sweep.dir=sweep")
+    choices = ("data.image_size=48,2", "optimizer=sgd,adamw", "optimizer.lr=1e-3,1e-2")
+    done = command("-m", *TINY, *choices, "hydra.sweep.dir=sweep")
     assert done.returncode == 2
-    assert "4 jobs, best first" in done.stdout
-    for job in ("0", "1"):
+    assert "8 jobs, best first" in done.stdout
+    for job in ("0", "1", "2", "3"):
         assert (tmp_path / "sweep" / job / "metrics.json").exists()
-    for job in ("2", "3"):
+    for job in ("4", "5", "6", "7"):
         assert f"job {job} failed" in done.stdout
         assert "data.image_size=2" in (tmp_path / "sweep" / job / "error.txt").read_text()
     lines = (tmp_path / "sweep" / "sweep.csv").read_text().splitlines()
-    assert len(lines) == 5
-    assert [("failed" in line) for line in lines[1:]] == [False, False, True, True]
-    scores = [float(line.split(",")[3]) for line in lines[1:3]]
+    assert lines[0].startswith("job,data.image_size,optimizer,optimizer.lr,val/f1_macro,epoch,train acc,val acc,")
+    assert ",gap,folder," in lines[0]
+    assert [("failed" in line) for line in lines[1:]] == [False] * 4 + [True] * 4
+    scores = [float(line.split(",")[4]) for line in lines[1:5]]
     assert scores == sorted(scores, reverse=True)
+    for picture in ("parallel_coordinates.png", "importance.png"):
+        assert (tmp_path / "sweep" / picture).read_bytes().startswith(b"\x89PNG")
     again = command("--config-dir", "sweep", "experiment=best", "hydra.run.dir=again")
     assert again.returncode == 0, again.stderr
     best = tmp_path / "sweep" / lines[1].split(",")[0] / "metrics.json"
