@@ -18,7 +18,7 @@ from fer.errors import ConfigError, TrainingError
 from fer.leak_check import KEY, seen_images
 from fer.metrics import classification_metrics, epoch_scores
 from fer.models import build_model
-from fer.optim import build_optimizer, build_scheduler
+from fer.optim import GROUPING, build_optimizer, build_scheduler, parameter_groups
 from fer.preprocessing import Preprocessing
 
 TTA = ("none", "flip", "tencrop")
@@ -150,9 +150,15 @@ class FERModule(pl.LightningModule):
         self.log_dict(shown, prog_bar=True, sync_dist=True)
         self.log_dict(scores, sync_dist=True)
 
+    def setup(self, stage: str) -> None:
+        """Sort the parameters while they have their shapes: FSDP flattens them before the optimiser is built."""
+        if stage == "fit":
+            grouping = {key: self.hparams["optimizer"][key] for key in GROUPING}
+            self._groups = parameter_groups(self.net, **grouping)
+
     def configure_optimizers(self) -> Any:
         """Build optimiser and schedule."""
-        optimizer = build_optimizer(self.hparams["optimizer"], self.net)
+        optimizer = build_optimizer(self.hparams["optimizer"], self._groups)
         batches, steps = self._epoch_length()
         scheduler = build_scheduler(self.hparams["scheduler"], optimizer, self._total_steps(), steps)
         if isinstance(scheduler["scheduler"], ReduceLROnPlateau):

@@ -15,6 +15,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from fer.build import build, locate
 from fer.errors import ConfigError, did_you_mean
 
+GROUPING = ("lr", "weight_decay", "backbone_lr_factor", "layer_decay")
+"""The keys of the ``optimizer`` group that :func:`parameter_groups` takes."""
+
 
 def parameter_groups(
     net: nn.Module,
@@ -25,7 +28,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Sort a network's trainable parameters into groups by learning rate and weight decay.
 
-    Biases, norms and whatever the network lists in ``no_weight_decay()`` are not decayed.
+    Biases, norms and whatever the network lists in ``no_weight_decay()`` are not decayed. Biases and norms are told
+    by their one dimension, so this comes before a strategy such as FSDP flattens the weights.
 
     Args:
         net: The network; ``backbone_lr_factor`` and ``layer_decay`` act on its ``backbone``.
@@ -69,20 +73,18 @@ def _no_weight_decay(net: nn.Module | None) -> set[str]:
     return set(names())
 
 
-def build_optimizer(node: Mapping[str, Any], net: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimiser that the ``optimizer`` group names, over :func:`parameter_groups`.
+def build_optimizer(node: Mapping[str, Any], groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Build the optimiser that the ``optimizer`` group names.
 
     Args:
-        node: ``name`` (one of timm's), ``lr``, ``weight_decay``, ``backbone_lr_factor``, ``layer_decay``; every other
-            key goes to the optimiser.
-        net: The network.
+        node: ``name`` (one of timm's) and :data:`GROUPING`; every other key goes to the optimiser.
+        groups: The network's :func:`parameter_groups`.
 
     Raises:
         ConfigError: If the name is unknown or the optimiser refuses an option.
     """
-    options = dict(node)
-    name, lr, weight_decay = options.pop("name"), options.pop("lr"), options.pop("weight_decay")
-    grouping = {key: options.pop(key) for key in ("backbone_lr_factor", "layer_decay")}
+    options = {key: value for key, value in node.items() if key not in GROUPING}
+    name = options.pop("name")
     known = [str(known) for known in list_optimizers()]
     if name.lower() not in known:
         raise ConfigError(f"optimizer.name={name} is unknown.{did_you_mean(name, known)}")
@@ -91,9 +93,8 @@ def build_optimizer(node: Mapping[str, Any], net: nn.Module) -> torch.optim.Opti
     for key, has in (("eps", info.has_eps), ("betas", info.has_betas), ("momentum", info.has_momentum)):
         if key in options and not has:
             raise ConfigError(f"optimizer.{key}: {name} has no such option.")
-    groups = parameter_groups(net, lr, weight_decay, **grouping)
     try:
-        return create_optimizer_v2(groups, opt=name, lr=lr, weight_decay=weight_decay, **options)
+        return create_optimizer_v2(groups, opt=name, lr=node["lr"], weight_decay=node["weight_decay"], **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer: {name} refuses its options: {error}") from error
 

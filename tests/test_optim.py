@@ -5,9 +5,12 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from fer.errors import ConfigError
 from fer.models import build_model
+from fer.module import FERModule
 from fer.optim import build_optimizer, build_scheduler, parameter_groups
 
 ADAM = {"name": "adam", "lr": 1e-3, "weight_decay": 0.0, "backbone_lr_factor": 1.0, "layer_decay": None}
@@ -53,24 +56,57 @@ def test_frozen_parameters_are_left_out() -> None:
     assert listed == {id(p) for p in net.head.parameters()}
 
 
+def test_fsdp_trains_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = FERModule(
+        classes=["happy", "sad"],
+        preprocessing={"image_size": 160, "channels": 3, "mean": [0.5], "std": [0.25]},
+        model={"_target_": "fer.models.timm_model.TimmModel", "name": "test_vit"},
+        loss={"_target_": "torch.nn.CrossEntropyLoss"},
+        optimizer={**ADAM, "name": "adamw", "weight_decay": 0.1, "layer_decay": 0.5},
+        scheduler={"_target_": "fer.optim.warmup_cosine", "interval": "step"},
+        mixup={"mixup_alpha": 0, "cutmix_alpha": 0},
+    )
+    names = {id(p): name for name, p in module.named_parameters()}
+    expected = {
+        names[id(p)]: (group["lr"], group["weight_decay"])
+        for group in parameter_groups(module.net, 1e-3, 0.1, layer_decay=0.5)
+        for p in group["params"]
+    }
+    monkeypatch.setattr(FERModule, "_epoch_length", lambda self: (10, 10))
+    monkeypatch.setattr(FERModule, "_total_steps", lambda self: 10)
+    module.setup("fit")
+    # One process of two: each parameter is cut down to its own share of one long row, as under trainer.strategy=fsdp.
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    try:
+        FullyShardedDataParallel(module, device_id=torch.device("cpu"), use_orig_params=True)
+        assert {p.ndim for p in module.parameters()} == {1}
+        groups = module.configure_optimizers()["optimizer"].param_groups
+    finally:
+        torch.distributed.destroy_process_group()
+    trained = {id(p): (group["initial_lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert {names[id(p)]: trained[id(p)] for p in module.parameters()} == expected
+
+
 def test_what_cannot_be() -> None:
     flat = build_model({"_target_": "fer.models.fully_connected.FullyConnected"}, 7, 1, 8)
     with pytest.raises(ConfigError, match="need a model with a backbone"):
         parameter_groups(flat, 1e-3, 0.0, backbone_lr_factor=0.1)
+    groups = parameter_groups(flat, 1e-3, 0.0)
     with pytest.raises(ConfigError, match=r"optimizer.name=adm is unknown. Did you mean 'adam'"):
-        build_optimizer({**ADAM, "name": "adm"}, flat)
+        build_optimizer({**ADAM, "name": "adm"}, groups)
     with pytest.raises(ConfigError, match=r"optimizer.betas: sgd has no such option"):
-        build_optimizer({**ADAM, "name": "sgd", "betas": [0.9, 0.99]}, flat)
+        build_optimizer({**ADAM, "name": "sgd", "betas": [0.9, 0.99]}, groups)
     with pytest.raises(ConfigError, match="adam refuses its options"):
-        build_optimizer({**ADAM, "wings": 2}, flat)
+        build_optimizer({**ADAM, "wings": 2}, groups)
 
 
 def test_names_mean_what_they_say() -> None:
     flat = build_model({"_target_": "fer.models.fully_connected.FullyConnected"}, 7, 1, 8)
-    plain = build_optimizer({**ADAM, "name": "sgd", "momentum": 0.9, "nesterov": False}, flat)
+    groups = parameter_groups(flat, 1e-3, 0.0)
+    plain = build_optimizer({**ADAM, "name": "sgd", "momentum": 0.9, "nesterov": False}, groups)
     assert isinstance(plain, torch.optim.SGD)
     assert not plain.defaults["nesterov"]
-    assert isinstance(build_optimizer(ADAM, flat), torch.optim.Adam)
+    assert isinstance(build_optimizer(ADAM, groups), torch.optim.Adam)
 
 
 def course(node: dict[str, object], steps: int = 40, per_epoch: int = 10) -> list[float]:
