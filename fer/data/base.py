@@ -49,7 +49,8 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
     ) -> None:
         self.samples, self.rows, self.augment, self.draw_targets = samples, rows, augment, draw_targets
         self.features = features
-        self.places = np.searchsorted(np.flatnonzero(samples.splits != ""), rows)  # of the rows in the features
+        if features is not None:
+            self.places = np.searchsorted(np.flatnonzero(samples.splits != ""), rows)  # of the rows in the features
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -179,13 +180,18 @@ class FERDataModule(pl.LightningDataModule):
         if self.fold is not None:
             samples = fold_of_subjects(samples, self.fold, self.folds, self.name)
         if stage != "test":
-            val_fraction = 0.0 if self.select_on_test else self.val_fraction
-            samples = carve(samples, val_fraction, self.test_fraction, self.seed, self.name)
+            samples = carve(samples, self.shares, self.seed, self.name)
             if self.select_on_test:
                 samples = _test_as_val(samples, self.name)
             check_splits(samples, self.name)
         check_subjects(samples, self.name)
         self._samples = samples
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The splits that a run needs, and the share of the training images for one that the dataset lacks."""
+        shares = {"test": self.test_fraction}
+        return shares if self.select_on_test else {"val": self.val_fraction, **shares}
 
     @property
     def samples(self) -> Samples:

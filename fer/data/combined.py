@@ -61,10 +61,7 @@ class Combined(FERDataModule):
 
     def read(self) -> Samples:
         """Read every dataset, and bring them together."""
-        test_fraction, val_fraction = self.test_fraction, 0.0 if self.select_on_test else self.val_fraction
-        read = {
-            name: carve(part.read(), val_fraction, test_fraction, self.seed, name) for name, part in self.parts.items()
-        }
+        read = {name: carve(part.read(), self.shares, self.seed, name) for name, part in self.parts.items()}
         common = tuple(name for name in EMOTIONS if all(name in samples.classes for samples in read.values()))
         if len(common) < 2:
             raise ConfigError(
@@ -80,7 +77,7 @@ class Combined(FERDataModule):
         channels = self.channels or (3 if any(samples.images.ndim == 4 for samples in chosen.values()) else 1)
         key = {
             "parts": [[name, _content(samples)] for name, samples in read.items()],
-            "carved": [self.seed, val_fraction, test_fraction],
+            "carved": [self.seed, self.shares],
             "classes": list(common),
             "shape": (size, channels),
         }  # fmt: skip

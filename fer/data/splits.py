@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,15 +17,20 @@ log = logging.getLogger(__name__)
 _FEW_SUBJECTS = 2000
 
 
-def carve(samples: Samples, val_fraction: float, test_fraction: float, seed: int, name: str) -> Samples:
+def carve(samples: Samples, shares: Mapping[str, float], seed: int, name: str) -> Samples:
     """Make the validation and test splits that a dataset lacks, out of its training split.
 
     Stratified by class and seeded. Exact copies of an image stay on one side, so that no carved split repeats
     a training image; where the subjects are known, all images of one stay on one side.
+
+    Args:
+        samples: The dataset.
+        shares: For each split that is wanted, the share of the training images that it gets if there is none.
+        seed: Draws the images.
+        name: The dataset's name.
     """
     present = set(samples.splits.tolist())
-    wanted = {"val": val_fraction, "test": test_fraction}
-    missing = {split: share for split, share in wanted.items() if split not in present}
+    missing = {split: share for split, share in shares.items() if split not in present}
     for split, share in missing.items():
         if share == 0:
             log.warning("%s has no %s split, and data.%s_fraction=0 carves none.", name, split, split)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from fer.data.base import FERDataModule
+from fer.data.base import FERDataModule, ImageDataset
 from fer.data.samples import Samples
+from fer.data.sampling import Batch
 from fer.errors import ConfigError, DatasetError
 
 CLASSES = ("angry", "disgust", "happy")
@@ -102,6 +103,18 @@ def test_loaders_give_every_image_with_its_own_label_and_row() -> None:
         assert np.array_equal(torch.cat([b["label"] for b in batches]).numpy(), data.samples.labels[rows])
     for batch in data.train_dataloader():
         assert np.array_equal(batch["image"].numpy(), data.samples.images[batch["row"].numpy()])
+
+
+def test_features_come_with_their_rows_and_cost_nothing_where_there_are_none() -> None:
+    data = Drawn(splits=("train", "val", ""))  # a third of the images are in no split
+    features = data.rows("all").astype(np.float32)[:, None]
+    rows = data.rows("val")
+    batch = Batch(np.array([2, 0]), (0, 0, 0, 0))
+    assert ImageDataset(data.samples, rows, features=features).__getitems__(batch)["features"].tolist() == [
+        [rows[2]],
+        [rows[0]],
+    ]
+    assert "places" not in vars(ImageDataset(data.samples, rows))
 
 
 def test_weighted_sampler_balances_classes() -> None:

@@ -117,8 +117,10 @@ def test_wrong_exclusion_lists(tmp_path: Path, text: str | None, said: str) -> N
         People(exclude=str(tmp_path / "exclude.csv")).setup("fit")
 
 
-def test_selection_on_test() -> None:
+def test_selection_on_test(caplog: pytest.LogCaptureFixture) -> None:
     data = People(known=False, splits="train,test", select_on_test=True)
+    data.setup("fit")
+    assert "no val split" not in caplog.text  # none is wanted
     assert np.array_equal(data.rows("val"), np.arange(1, PEOPLE * 9, 2))
     assert len(data.rows("train")) == PEOPLE * 9 // 2  # nothing is carved for a validation split
     assert len(data.rows("test")) == 0
