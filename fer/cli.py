@@ -14,8 +14,10 @@ from typing import Any
 
 import hydra
 import yaml
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -26,6 +28,7 @@ from fer.config_check import conf_dir
 from fer.errors import FERError, Interrupted, did_you_mean
 
 _CONFIG_ERROR = 2
+_every_option = ConfigRepository.get_group_options
 
 
 def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -39,6 +42,7 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.path.insert(0, os.getcwd())  # a user's own network may stand in the current folder
     _register_resolvers()
+    ConfigRepository.get_group_options = _choices  # type: ignore[method-assign]
     checked = _Checked(task)
     try:
         sys.argv[1:] = [quoted(arg) for arg in sys.argv[1:]]
@@ -65,6 +69,13 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
         sweep.report()
         raise
     sweep.report()
+
+
+def _choices(
+    self: ConfigRepository, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG
+) -> list[str]:
+    """List a group's options for --help, completion and ``glob(*)``: without ``_*``, parts of other configs."""
+    return [name for name in _every_option(self, group_name, results_filter) if not name.startswith("_")]
 
 
 def _register_resolvers() -> None:
