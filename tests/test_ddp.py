@@ -36,8 +36,13 @@ def test_two_processes_equal_one(command: Run, tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"one", "two"}, "the second process has no folder of its own"
 
 
-def test_sweep_of_two_jobs_with_two_processes(command: Run, tmp_path: Path) -> None:
-    done = command("-m", *DDP, "optimizer.lr=1e-3,1e-2", "trainer.max_epochs=1", "hydra.sweep.dir=sweep")
+def test_sweep_of_two_jobs_with_two_processes_and_one_resumed(command: Run, tmp_path: Path) -> None:
+    random = ("model=emotion_net", "data.image_size=16")  # with dropout, which differs between steps and processes
+    # Of the single epoch's seven steps a checkpoint is left after the fourth.
+    mid = ("_target_=pytorch_lightning.callbacks.ModelCheckpoint", "filename=mid", "every_n_train_steps=4")
+    mid = (*(f"+callbacks.mid.{option}" for option in mid), "+callbacks.mid.dirpath=${output_dir}/checkpoints")
+    options = (*DDP, *random, *mid, "optimizer.lr=1e-3,1e-2", "trainer.max_epochs=1", "hydra.sweep.dir=sweep")
+    done = command("-m", *options)
     assert done.returncode == 0, done.stderr
     assert "2 jobs, best first" in done.stdout
     for job in ("0", "1"):
@@ -46,6 +51,13 @@ def test_sweep_of_two_jobs_with_two_processes(command: Run, tmp_path: Path) -> N
     a, b = (weights(tmp_path / "sweep" / job) for job in ("0", "1"))
     assert not all(torch.equal(a[key], b[key]) for key in a)
     assert {p.name for p in tmp_path.iterdir()} == {"sweep"}
+
+    (tmp_path / "sweep/0/checkpoints/last.ckpt").unlink()
+    done = command("ckpt=sweep/0/checkpoints/mid.ckpt")
+    assert done.returncode == 0, done.stderr
+    assert "2 x cpu" in done.stdout
+    resumed = weights(tmp_path / "sweep" / "0")
+    assert all(torch.equal(a[key], resumed[key]) for key in a)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
