@@ -20,7 +20,6 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from fer.errors import TrainingError
 
@@ -35,7 +34,7 @@ _GRACE_S = 30  # for a process to end by itself once another has failed
 def processes(trainer: pl.Trainer, module: str) -> Iterator[None]:
     """Run the block in every process of ``trainer``'s devices on this machine, and leave no trace afterwards.
 
-    Does nothing where there is one device, or where something else starts the processes (SLURM, torchrun, spawn).
+    Does nothing where there is one device, or where something else starts the processes (SLURM, torchrun).
 
     Args:
         trainer: A trainer that has not run yet.
@@ -46,7 +45,7 @@ def processes(trainer: pl.Trainer, module: str) -> Iterator[None]:
     """
     devices = trainer.num_devices
     elsewhere = SLURMEnvironment.detect() or TorchElasticEnvironment.detect()
-    if devices == 1 or elsewhere or isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    if devices == 1 or elsewhere:
         yield
         return
     threads = torch.get_num_threads()
