@@ -151,8 +151,8 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
         )
     if values.get("trainer.strategy.use_orig_params") is False:
         problems.append(
-            "trainer.strategy.use_orig_params=false: weights that FSDP melts into one cannot have their own weight decay "
-            "and learning rate. Leave it out."
+            "trainer.strategy.use_orig_params=false: weights that FSDP melts into one cannot each have their own "
+            "weight decay and learning rate. Leave it out."
         )
     if values.get("data.mode") == "multi_target" and "MultiTarget" not in str(
         values.get("loss._target_", "MultiTarget")
