@@ -171,11 +171,14 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
             f"monitor={monitor}: no such score.{did_you_mean(monitor, known)} "
             f"Known: {', '.join(known)}, val/f1/<class>."
         )
-    name = values.get("model.name")
-    if str(values.get("model._target_", "")).startswith("fer.models.timm_model.") and name is not None:
+    timm_key = {"timm_model": "model.name", "fusion": "model.backbones"}.get(
+        str(values.get("model._target_", "")).removeprefix("fer.models.").partition(".")[0], ""
+    )
+    architectures = values.get(timm_key) or []
+    for name in architectures if isinstance(architectures, list) else [architectures]:
         models = timm_models()
         if models and str(name).partition(".")[0] not in models:
-            problems.append(f"model.name={name}: timm has no such model.{did_you_mean(str(name), models)}")
+            problems.append(f"{timm_key}={name}: timm has no such model.{did_you_mean(str(name), models)}")
     name = values.get("optimizer.name")
     if name is not None:
         optimizers = timm_optimizers()

@@ -22,6 +22,10 @@ from conftest import REPO, TINY, Run
         (["optimizr.lr=1"], "Did you mean 'optimizer.lr'"),
         (["optimizer=sdg"], "optimizer=sdg: no such option. Did you mean 'sgd'?"),
         (["model=densnet121"], "Did you mean 'densenet121'?"),
+        (
+            ["model=fusion", "model.backbones=[resnet50,densnet121]"],
+            "model.backbones=densnet121: timm has no such model. Did you mean 'densenet121'",
+        ),
         (["model=resnet26"], "model=timm model.name=resnet26"),
         (
             ["model=timm", "model.name=resnet5O"],
