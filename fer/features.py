@@ -67,7 +67,9 @@ def _key(module: FERModule, datamodule: FERDataModule, rows: npt.NDArray[np.int6
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     images = datamodule.samples.images
     content = Path(str(images.filename)).parent.name if isinstance(images, np.memmap) else ""
-    settings = {"input": module.preprocess.as_dict(), "images": content, "model": module.hparams["model"]}
+    model = dict(module.hparams["model"])
+    pooling = (model.pop("head", None) or {}).get("pooling")  # the rest of the head comes after the features
+    settings = {"input": module.preprocess.as_dict(), "images": content, "model": model, "pooling": pooling}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode() + rows.tobytes())
     return digest.hexdigest()[:12]
 
