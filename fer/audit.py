@@ -39,12 +39,12 @@ def audit(cfg: "DictConfig") -> None:
     # The data, with the splits that they have on disk.
     datamodule = build(config["data"], "data", seed=config["seed"])
     datamodule.setup("test")
-    samples = eda.in_a_split(datamodule.samples)
+    samples = eda.in_a_split(datamodule.samples, datamodule.cache_dir)
     other = None
     if config.get("against"):
         against = build(config["against"], "against", seed=config["seed"])
         against.setup("test")
-        other = eda.in_a_split(against.samples)
+        other = eda.in_a_split(against.samples, against.cache_dir)
     audit_report.describe(datamodule.name, samples, against.name if other else None, other)
 
     with audit_report.step("brightness, contrast, sizes"):

@@ -61,11 +61,7 @@ def find_across(images: Images, others: Images, near: bool, similarity: float) -
     """
     if near:
         return leaks.near_pairs(images, others, threshold=similarity)
-    if images.shape[1:] != others.shape[1:]:  # images of another size have no equal pixels
-        return _equal(np.arange(0), np.arange(0))
-    groups = leaks.exact_groups(np.concatenate([others, images]))[len(others) :]
-    first = np.flatnonzero(groups < len(others))
-    return _equal(first, groups[first])
+    return _equal(*leaks.exact_pairs(images, others))
 
 
 def _equal(first: Rows, second: Rows) -> leaks.Pairs:

@@ -9,11 +9,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from fer.data import quality
+from fer.data.cache import allocate
 from fer.data.samples import SPLITS, Samples
 
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
+
+_BLOCK = 1024  # images copied at a time
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,25 @@ class Looks:
     oddities: list[str]
 
 
-def in_a_split(samples: Samples) -> Samples:
-    """Return the samples that are in a split; the others (excluded, of unwanted classes) are not looked at."""
+def in_a_split(samples: Samples, cache_dir: Path) -> Samples:
+    """Return the samples that are in a split; the others (excluded, of unwanted classes) are not looked at.
+
+    Args:
+        samples: The dataset.
+        cache_dir: Where the images are kept that are looked at, for as long as they are: memory may not hold them.
+
+    Raises:
+        DatasetError: If there is not enough space.
+    """
     rows = np.flatnonzero(samples.splits != "")
     if len(rows) == len(samples):
-        return samples  # its images may be larger than memory
+        return samples
+    shape = len(rows), *samples.images.shape[1:]
+    images = allocate(cache_dir, shape) if len(rows) else samples.images[:0]
+    for start in range(0, len(rows), _BLOCK):
+        images[start : start + _BLOCK] = samples.images[rows[start : start + _BLOCK]]
     return replace(
-        samples, images=samples.images[rows], labels=samples.labels[rows], splits=samples.splits[rows],
+        samples, images=images, labels=samples.labels[rows], splits=samples.splits[rows],
         ids=samples.ids[rows], subjects=None, targets=None, attributes={},
     )  # fmt: skip
 

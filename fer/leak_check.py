@@ -40,7 +40,7 @@ def seen_images(datamodule: FERDataModule) -> dict[str, Any]:
     Some 100 bytes an image, from which no image can be restored.
     """
     images = datamodule.samples.images
-    prints = {split: torch.from_numpy(leaks.fingerprints(images[datamodule.rows(split)])) for split in ("train", "val")}
+    prints = {split: torch.from_numpy(leaks.fingerprints(images, datamodule.rows(split))) for split in ("train", "val")}
     return {"dataset": datamodule.name, "selected_on_test": datamodule.select_on_test, **prints}
 
 
@@ -56,7 +56,7 @@ def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt
     if carried is None:
         nothing = np.zeros(len(rows), dtype=np.bool_)
         return Seen(nothing, nothing, nothing, None, False)
-    prints = leaks.fingerprints(images[rows])
+    prints = leaks.fingerprints(images, rows)
     fitted, chose = (leaks.matches(prints, carried[split].numpy()).copied for split in ("train", "val"))
     exact = leaks.exact_matches(prints, carried["train"].numpy())
     return Seen(fitted, exact, chose, carried["dataset"], carried["selected_on_test"])

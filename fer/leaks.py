@@ -110,6 +110,19 @@ def exact_groups(images: Images) -> Rows:
     return _first_equal(_hashes(images))
 
 
+def exact_pairs(images: Images, others: Images) -> tuple[Rows, Rows]:
+    """Find the images of one dataset that equal one of another's in size and every pixel.
+
+    Args:
+        images: uint8 of shape (N, H, W) or (N, H, W, 3); may be memory-mapped, and is read image by image.
+        others: Likewise, of any size and colours.
+
+    Returns:
+        Their rows, int64 of shape (P,), and for each the first of the others that it equals, likewise.
+    """
+    return _equal(_hashes(images), _hashes(others))
+
+
 def near_groups(pairs: Pairs, count: int) -> Rows:
     """Group images that are linked by pairs within one dataset, directly or by way of others.
 
@@ -167,7 +180,7 @@ def near_pairs(images: Images, others: Images | None = None, threshold: float = 
         found = _search(_decode(prints[first]), None, _LIKELY)
     else:
         other_prints = fingerprints(others)
-        exact_first, exact_second = _equal(prints, other_prints)
+        exact_first, exact_second = _equal(_hashes_in(prints), _hashes_in(other_prints))
         first, second = np.arange(len(images)), np.unique(_first_equal(_hashes_in(other_prints)))
         found = _search(_decode(prints), _decode(other_prints[second]), _LIKELY)
         known = np.full(len(images), -1)
@@ -193,15 +206,22 @@ def near_pairs(images: Images, others: Images | None = None, threshold: float = 
     )
 
 
-def fingerprints(images: Images) -> npt.NDArray[np.uint8]:
+def fingerprints(images: Images, rows: Rows | None = None) -> Images:
     """Return all that :func:`matches` needs of images, in 104 bytes each whatever their size and colours.
 
     Args:
-        images: uint8 of shape (N, H, W) or (N, H, W, 3).
+        images: uint8 of shape (M, H, W) or (M, H, W, 3); may be memory-mapped, and is read in blocks.
+        rows: int64 of shape (N,), which of them; None for all.
 
     Returns:
         uint8 of shape (N, 104): a hash of size and pixels, then 192 cosines of four bits each.
     """
+    rows = np.arange(len(images)) if rows is None else rows
+    none = np.empty((0, _HASH + _COUNT[_PRINT] // 2), dtype=np.uint8)
+    return np.concatenate([none, *(_fingerprints(images[rows[part]]) for part in _blocks(len(rows)))])
+
+
+def _fingerprints(images: Images) -> Images:
     vectors = _vectors(_cosines(images, _PRINT))
     peak = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
     # Square roots, since most are much smaller than the largest; then two to a byte.
@@ -226,7 +246,7 @@ def matches(
     found = _search(_decode(prints), _decode(references), threshold)
     found = found.take(np.argsort(found.similarity, kind="stable"))  # the best is written last, and stays
     row[found.first], similarity[found.first] = found.second, found.similarity
-    first, second = _equal(prints, references)
+    first, second = _equal(_hashes_in(prints), _hashes_in(references))
     row[first], similarity[first] = second, 1.0
     return Matches(row >= 0, row, similarity)
 
@@ -264,10 +284,9 @@ def _first_equal(hashes: npt.NDArray[np.uint64]) -> Rows:
     return first[inverse]
 
 
-def _equal(prints: Images, others: Images) -> tuple[Rows, Rows]:
-    """Return the rows of fingerprints whose hash is among the others', and for each the first of those."""
-    hashes = _hashes_in(prints)
-    values, rows = np.unique(_hashes_in(others), return_index=True)
+def _equal(hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> tuple[Rows, Rows]:
+    """Return the rows of hashes that are among the others, and for each the first of those."""
+    values, rows = np.unique(others, return_index=True)
     first = np.flatnonzero(np.isin(hashes, values))
     return first, rows[np.searchsorted(values, hashes[first])]
 

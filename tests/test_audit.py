@@ -3,6 +3,7 @@
 import csv
 import json
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -296,6 +297,16 @@ def test_exact_copies_across_datasets() -> None:
     assert len(copies.find_across(images, others[:, :32, :32], False, 0.9).first) == 0
 
 
+def test_exact_copies_across_datasets_are_found_without_the_images_in_memory() -> None:
+    images = np.zeros((3000, 64, 64), np.uint8)
+    tracemalloc.start()
+    try:
+        assert len(copies.find_across(images, images, False, 0.9).first) == 3000
+        assert tracemalloc.get_traced_memory()[1] < 0.1 * images.nbytes
+    finally:
+        tracemalloc.stop()
+
+
 def test_confident_learning_as_published() -> None:
     # Two classes. Thresholds: class 0 mean of (0.9, 0.7, 0.2) = 0.6, class 1 mean of (0.8, 0.6, 0.1) = 0.5.
     p = np.array([0.9, 0.7, 0.2, 0.2, 0.4, 0.9, 0.55], dtype=np.float32)
@@ -382,10 +393,13 @@ def test_outliers_of_each_class() -> None:
     assert np.flatnonzero(eda.box_outliers(values, labels)).tolist() == [40, 41, 42]
 
 
-def test_excluded_samples_are_not_audited() -> None:
-    part = eda.in_a_split(samples([0, 1, 2], ["train", "", "val"]))
+def test_excluded_samples_are_not_audited(tmp_path: Path) -> None:
+    whole = samples([0, 1, 2], ["train", "", "val"], pictures(np.arange(3), 0))
+    part = eda.in_a_split(whole, tmp_path)
     assert part.ids.tolist() == ["i0", "i2"]
     assert part.labels.tolist() == [0, 2]
+    assert (part.images == whole.images[[0, 2]]).all()
+    assert isinstance(part.images, np.memmap), "memory may not hold the images"
 
 
 @pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the real images are not here")
@@ -395,7 +409,7 @@ def test_known_answers_on_fer2013(tmp_path: Path) -> None:
     subprocess.run(["tar", "-xf", SHARED / "data" / "fer2013.tar.xz", "-C", tmp_path], check=True)
     data = FER2013(root=str(tmp_path / "fer2013"), cache_dir=str(tmp_path / "cache"))
     data.setup("test")
-    part = eda.in_a_split(data.samples)
+    part = eda.in_a_split(data.samples, data.cache_dir)
     found = copies.summary(copies.find(part.images, False, 0.9).exact, part)
     assert (found["groups"], found["redundant"], found["conflicting_groups"]) == (1273, 1532, 47)
     across = {(row["images_of"], row["copied_in"]): row["images"] for row in found["across_splits"]}

@@ -1,8 +1,10 @@
 """Copies are found however they were changed, and pictures that are only alike are not taken for copies."""
 
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -217,6 +219,20 @@ def test_threshold() -> None:
     assert len(near_pairs(changed, images, threshold=0.5).first) == 50
     assert len(near_pairs(changed, images, threshold=0.9999).first) == 0
     assert not matches(fingerprints(changed), fingerprints(images), threshold=0.99999).copied.any()
+
+
+def test_fingerprints_of_some_rows_hold_few_images_in_memory(tmp_path: Path) -> None:
+    images = np.memmap(tmp_path / "images", np.uint8, "w+", shape=(12_000, 100, 100))  # 120 MB
+    images[::500, :50] = 200
+    rows = np.arange(1, 12_000)
+    tracemalloc.start()
+    try:
+        prints = fingerprints(images, rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.6 * images.nbytes
+    np.testing.assert_array_equal(prints[498:501], fingerprints(images[499:502]))
 
 
 def _links(*links: tuple[int, int]) -> Pairs:
