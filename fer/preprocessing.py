@@ -94,10 +94,16 @@ def resolve(data: Mapping[str, Any], pretrained: tuple[int, Sequence[float], Seq
 
 
 def of_pretrained(model: Mapping[str, Any]) -> tuple[int, Sequence[float], Sequence[float]] | None:
-    """Return input size, mean and std of the pretrained weights that a ``model`` group asks for; None from scratch."""
-    ours = str(model["_target_"]).startswith("fer.models.timm_model.")
+    """Return input size, mean and std of the pretrained weights that a ``model`` group asks for; None from scratch.
+
+    Of several backbones, mean and std are the first one's, and the size is the largest of ``image_sizes``.
+    """
+    ours = str(model["_target_"]).startswith(("fer.models.timm_model.", "fer.models.fusion."))
     if not ours or not (model.get("pretrained") or model.get("checkpoint_path")):
         return None
     from fer.models.timm_model import pretrained_input
 
+    if "backbones" in model:
+        size, mean, std = pretrained_input(model["backbones"][0])
+        return max(model.get("image_sizes") or [size]), mean, std
     return pretrained_input(model["name"])

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fer.errors import ConfigError
 from fer.models.head import Head, read_head
-from fer.models.timm_model import TimmModel
+from fer.models.timm_model import TimmModel, pretrained_input
 
 
 class Fusion(nn.Module):
@@ -22,7 +22,8 @@ class Fusion(nn.Module):
         backbones: Names of timm's architectures, with or without a tag.
         image_sizes: Side to which each backbone's input is resized (InceptionV3 needs 75 or more); None for
             ``image_size`` for all.
-        pretrained: Whether every backbone starts from ImageNet weights.
+        pretrained: Whether every backbone starts from ImageNet weights. The input is then to have the mean and standard
+            deviation of the first one's; each of the others gets it with its own.
         freeze: Whether the backbones stay as they are, or one answer for each.
         pooling: ``avg``, ``max``, ``avgmax`` or ``flatten``; None for each architecture's own.
         head: Options of ``fer.models.head.Head``.
@@ -30,6 +31,9 @@ class Fusion(nn.Module):
     Raises:
         ConfigError: If a backbone cannot be built, or a list has not one entry for each.
     """
+
+    scale: Tensor  # (N, in_channels, 1, 1): from the first backbone's normalisation to each one's
+    shift: Tensor
 
     def __init__(
         self,
@@ -63,13 +67,25 @@ class Fusion(nn.Module):
         self.backbone = nn.ModuleList(branches)
         self.freeze = all(frozen)
         self.head = Head(width, num_classes, **head_options)
+        scale, shift = torch.ones(len(branches), in_channels, 1, 1), torch.zeros(len(branches), in_channels, 1, 1)
+        if pretrained:
+            statistics = torch.tensor([pretrained_input(name)[1:] for name in backbones])  # (N, 2, 3)
+            if in_channels == 1:
+                statistics = statistics.mean(2, keepdim=True)
+            mean, std = statistics[..., None, None].unbind(1)
+            scale, shift = std[0] / std, (mean[0] - mean) / std
+        # In the state dict: a checkpoint's network is built without asking for pretrained weights.
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (B, in_channels, image_size, image_size) to all backbones' pooled features, (B, sum of widths)."""
         features = []
-        for branch, size in zip(self.backbone, self.image_sizes, strict=True):
-            same = x.shape[-1] == size
-            features.append(branch(x if same else F.interpolate(x, (size, size), mode="bilinear", align_corners=False)))
+        for branch, size, scale, shift in zip(self.backbone, self.image_sizes, self.scale, self.shift, strict=True):
+            view = x * scale + shift
+            if view.shape[-1] != size:
+                view = F.interpolate(view, (size, size), mode="bilinear", align_corners=False)
+            features.append(branch(view))
         return torch.cat(features, dim=1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 """Several backbones, one head."""
 
 import pytest
+import timm
 import torch
 
 from fer.errors import ConfigError
-from fer.models import build_model
+from fer.models import build_model, fusion, timm_model
 from fer.models.fusion import Fusion
+from fer.preprocessing import Preprocessing, of_pretrained, resolve
 
 TWO = ["test_resnet", "test_efficientnet"]
 
@@ -46,6 +48,29 @@ def test_each_backbone_gets_its_own_size() -> None:
         branch.register_forward_pre_hook(lambda module, args: sizes.append(args[0].shape[-1]))
     fused(torch.rand(2, 1, 48, 48))
     assert sizes == [48, 75]
+
+
+def test_each_pretrained_backbone_gets_its_own_mean_and_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
+    statistics = {"test_resnet": ((0.4, 0.5, 0.6), (0.2, 0.2, 0.2)), "test_efficientnet": ((0.5,) * 3, (0.5,) * 3)}
+    for module in (fusion, timm_model):
+        monkeypatch.setattr(module, "pretrained_input", lambda name: (160, *statistics[name]))
+    model = {"_target_": "fer.models.fusion.Fusion", "backbones": TWO, "pretrained": True, "image_sizes": [48, 75]}
+    data = {"image_size": None, "channels": None, "mean": None, "std": None, "native_size": 48, "native_channels": 1}
+    preprocess = resolve(data, of_pretrained(model))
+    assert preprocess == Preprocessing(75, 3, (0.4, 0.5, 0.6), (0.2, 0.2, 0.2))
+    # A checkpoint's network is built without its pretrained weights, and brings the statistics itself.
+    monkeypatch.setattr(timm_model, "_hub_weights", lambda name, cfg: {"state_dict": weights[name]})
+    weights = {name: timm.create_model(name, num_classes=0).state_dict() for name in TWO}
+    first = build_model(model, 7, 3, 75)
+    fused = build_model(model, 7, 3, 75, load_weights=False)
+    fused.load_state_dict(first.state_dict())
+    images, seen = torch.randint(0, 256, (2, 75, 75), dtype=torch.uint8), []
+    for branch in fused.backbone:
+        branch.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    fused(preprocess(images))
+    assert seen[0].shape == (2, 3, 48, 48)
+    mean, std = (torch.tensor(values)[:, None, None] for values in statistics["test_efficientnet"])
+    torch.testing.assert_close(seen[1], (images[:, None].float() / 255 - mean) / std)
 
 
 @pytest.mark.parametrize(
