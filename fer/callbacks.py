@@ -153,12 +153,12 @@ class GradualUnfreezing(pl.Callback):
 
 
 class OptunaPruning(pl.Callback):
-    """End a trial of an Optuna sweep early when its score is below the median of the trials before it.
+    """End a trial of an Optuna sweep early when its score is worse than the median of the trials before it.
 
     The run ends as if by early stopping: its best checkpoint is scored, and its score goes to the study.
 
     Args:
-        monitor: The score that the sweep maximises.
+        monitor: The score that the sweep is after.
         storage: The study's database (``hydra.sweeper.storage``).
         study_name: The study's name (``hydra.sweeper.study_name``).
         startup_trials: Trials that run to their end before any is pruned.
@@ -186,13 +186,17 @@ class OptunaPruning(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the epoch's score, and end the run if it is a poor one."""
-        if self.trial is None or trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking:
             return
-        self.trial.report(float(trainer.callback_metrics[self.monitor]), trainer.current_epoch)
-        if self.trial.should_prune():
+        poor = False
+        if self.trial is not None:
+            self.trial.report(float(trainer.callback_metrics[self.monitor]), trainer.current_epoch)
+            poor = self.trial.should_prune()
+        if trainer.strategy.broadcast(poor):  # all processes end together, or some would wait for the others for ever
             log.info(
-                "pruned after epoch %d: %s is below the median of earlier trials", trainer.current_epoch, self.monitor
-            )
+                "pruned after epoch %d: %s is worse than the median of earlier trials",
+                trainer.current_epoch + 1, self.monitor,
+            )  # fmt: skip
             trainer.should_stop = True
 
 

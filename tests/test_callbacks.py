@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from conftest import TINY, Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fer.callbacks import HistoryLogger
+from fer.callbacks import HistoryLogger, OptunaPruning
 from fer.module import FERModule
 
 Train = Callable[..., Path]
@@ -108,6 +109,23 @@ def test_history_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == ["0", "10"]
     assert [float(row["val/loss"]) for row in rows] == [1.0, 0.5]
     assert "train/loss_step" not in rows[0]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first process", "another process"])
+@pytest.mark.parametrize("poor", [True, False])
+def test_pruning_ends_every_process(first: bool, poor: bool) -> None:
+    reported = []
+    trial = SimpleNamespace(report=lambda *args: reported.append(args), should_prune=lambda: poor)
+    pruning = OptunaPruning.__new__(OptunaPruning)
+    pruning.monitor, pruning.trial = "val/f1_macro", trial if first else None
+    strategy = SimpleNamespace(broadcast=lambda own: own if first else poor)  # of the first process, to all
+    trainer = SimpleNamespace(
+        sanity_checking=False, strategy=strategy, callback_metrics={"val/f1_macro": torch.tensor(0.25)},
+        current_epoch=3, should_stop=False,
+    )  # fmt: skip
+    pruning.on_validation_end(trainer, SimpleNamespace())
+    assert trainer.should_stop == poor
+    assert reported == ([(0.25, 3)] if first else [])
 
 
 def test_optuna_sweep_with_pruning_goes_on_after_a_stop(command: Run, tmp_path: Path) -> None:
