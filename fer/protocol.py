@@ -1,8 +1,8 @@
 """What makes a score honest, and the words for when it is not.
 
 The protocol: fit on the training split, choose on the validation split, score the test split once. A score on images
-that the model was fitted to, or that chose its checkpoint, is reported with these words on every table, figure and
-file.
+that the model was fitted to, or that chose its checkpoint, is reported with these words: in tables, ``metrics.json``,
+confusion matrices, curves and reports.
 """
 
 SELECTED_ON_TEST = "SELECTED ON TEST: the checkpoint was chosen on the very images that it is scored on."
