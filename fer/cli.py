@@ -79,7 +79,10 @@ def _choices(
 
 
 def _register_resolvers() -> None:
-    """Let configs say ``${mode_of:${monitor}}``: min for a loss, max for every other score (and Optuna's words)."""
+    """Let configs say ``${mode_of:${monitor}}``: min for a loss, max for every other score (and Optuna's words).
+
+    ``${either:${name},own_data}`` is the first, or the second where the first is null.
+    """
 
     def lower_is_better(monitor: str) -> bool:
         return monitor.endswith("loss")
@@ -88,6 +91,7 @@ def _register_resolvers() -> None:
         OmegaConf.register_new_resolver(
             name, lambda m, low=low, high=high: low if lower_is_better(m) else high, replace=True
         )
+    OmegaConf.register_new_resolver("either", lambda first, second: first or second, replace=True)
 
 
 class _Checked:

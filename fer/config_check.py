@@ -1,6 +1,7 @@
 """What a config must fulfil, checked before torch is imported: types, ranges, names. All that is wrong at once."""
 
 import importlib.util
+import logging
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -16,6 +17,8 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
 from fer.data.labels import EMOTIONS, canonical
 from fer.errors import ConfigError, LabelError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 SCORES = ("loss", "accuracy", "balanced_accuracy", "f1_macro")
 PRECISIONS = (
@@ -54,7 +57,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "select_by": ("score", "gap"),
     "tta": ("none", "flip", "tencrop"),
     "split": (None, "train", "val", "test", "all"),
-    "score": ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted"),
+    "score": ("accuracy", "balanced_accuracy", "f1_macro"),
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "copies": ("exact", "near"),
 }
@@ -117,7 +120,7 @@ def check(cfg: DictConfig) -> None:
             problems.append(
                 f"{key}={precision}: must be one of {', '.join(PRECISIONS)}.{did_you_mean(str(precision), PRECISIONS)}"
             )
-    problems += _wrong_names(values, config)
+    problems += _wrong_names(values, config) + _idle_reasons(config)
     if problems:
         raise ConfigError("\n  ".join(problems) if len(problems) == 1 else "\n  ".join(["", *problems]))
 
@@ -185,6 +188,23 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
         if optimizers and str(name).lower() not in optimizers:
             problems.append(f"optimizer.name={name}: no such optimiser.{did_you_mean(str(name), optimizers)}")
     return problems
+
+
+def _idle_reasons(config: Any) -> list[str]:
+    """Name an audit's reasons to leave an image out that no image can have, as nothing is searched for them."""
+    asked = config.get("exclude")
+    if not isinstance(asked, list):
+        return []
+    explicit = any(override.startswith("exclude=") for override in HydraConfig.get().overrides.task)
+    if "in_against" in asked and explicit and config.get("against") is None:
+        log.warning("exclude: in_against leaves out nothing without a second dataset: against=<data>.")
+    needs = {"suspect_labels": ("suspect_labels", False, "true"), "near_redundant": ("copies", "exact", "near")}
+    return [
+        f"exclude: '{reason}' leaves out nothing with {key}={str(value).lower()}. Say {key}={instead}, or leave "
+        f"{reason} out of exclude."
+        for reason, (key, value, instead) in needs.items()
+        if reason in asked and config.get(key) == value
+    ]
 
 
 def _wrong_types(cfg: DictConfig) -> list[str]:

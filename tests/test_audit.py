@@ -235,6 +235,14 @@ def test_rule_of_mean_pixels(run_here: Callable[..., Path], planted: Path) -> No
         (["data=synthetic", "exclude=[dork]"], "Did you mean 'dark'?"),
         (["data=synthetic", "exclude=dark"], "exclude=dark: must be a list: exclude=[dark,...]"),
         (["data=synthetic", "copies=some"], "copies=some: must be one of exact, near"),
+        (
+            ["data=synthetic", "exclude=[flat,suspect_labels]", "suspect_labels=false"],
+            "exclude: 'suspect_labels' leaves out nothing with suspect_labels=false. Say suspect_labels=true, or leave",
+        ),
+        (
+            ["data=synthetic", "exclude=[near_redundant]", "copies=exact"],
+            "exclude: 'near_redundant' leaves out nothing with copies=exact. Say copies=near, or leave",
+        ),
         (["data=synthetic", "bright=2"], "bright=2: must be at least 0 and at most 1"),
     ],
 )
@@ -245,6 +253,14 @@ def test_what_a_wrong_command_is_told(
         run_here("fer.audit", *args)
     assert ended.value.code == 2
     assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("args", "warned"), [((), False), (("exclude=[flat,in_against]",), True)])
+def test_copies_in_a_dataset_that_was_not_named(
+    run_here: Callable[..., Path], planted: Path, capfd: pytest.CaptureFixture[str], args: tuple[str, ...], warned: bool
+) -> None:
+    run_here("fer.audit", "data=folder", f"data.root={planted}", "copies=exact", "suspect_labels=false", *args)
+    assert ("in_against leaves out nothing" in capfd.readouterr().out) == warned
 
 
 def test_summary_of_groups() -> None:

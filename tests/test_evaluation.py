@@ -47,6 +47,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     return folder / "run"
 
 
+def test_its_folder_where_no_data_are_named(trained: Path, run_here: Here, tmp_path: Path) -> None:
+    run_here("fer.test", f"ckpt={trained}", *CPU, name=None)
+    (folder,) = tmp_path.glob("outputs/test/*/*")
+    assert folder.parent.name == "own_data"
+    assert read(folder)["name"] == "synthetic"
+
+
 def test_its_own_test_split_gives_the_runs_own_numbers(trained: Path, run_here: Here) -> None:
     out = run_here("fer.test", f"ckpt={trained}", *CPU)
     found, ours = read(out), read(trained)

@@ -73,14 +73,19 @@ def test_the_last_epoch_stands_beside_the_best(train_here: Here) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runs", "said"),
-    [("nowhere", "there is no such folder"), ("empty", "no metrics.json in it"), ("broken", "cannot be read")],
+    ("arg", "said"),
+    [
+        ("runs=nowhere", "there is no such folder"),
+        ("runs=empty", "no metrics.json in it"),
+        ("runs=broken", "cannot be read"),
+        ("score=f1_weighted", "must be one of accuracy, balanced_accuracy, f1_macro"),  # no epoch logs it
+    ],
 )
-def test_errors(run_here: Here, tmp_path: Path, capfd: pytest.CaptureFixture[str], runs: str, said: str) -> None:
+def test_errors(run_here: Here, tmp_path: Path, capfd: pytest.CaptureFixture[str], arg: str, said: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "metrics.json").write_text('{"best_score": ')
     with pytest.raises(SystemExit) as end:
-        run_here("fer.report", f"runs={runs}")
+        run_here("fer.report", arg)
     assert end.value.code == 2
     assert said in capfd.readouterr().err
