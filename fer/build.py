@@ -1,19 +1,19 @@
 """From a config node to an object: the one place where a ``_target_`` is imported and called."""
 
-import difflib
 import importlib
 import inspect
+import pkgutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import hydra
 from hydra.errors import InstantiationException
 
-from fer.errors import ConfigError
+from fer.errors import ConfigError, did_you_mean
 
 
-def locate(target: str, where: str) -> Callable[..., Any]:
+def locate(target: object, where: str) -> Callable[..., Any]:
     """Import what ``target`` names (``package.module.Name``).
 
     Args:
@@ -21,26 +21,39 @@ def locate(target: str, where: str) -> Callable[..., Any]:
         where: The config node it stands in, for the error (``model``).
 
     Raises:
-        ConfigError: If the module or the name in it does not exist.
+        ConfigError: If there is no path, or no such module or name in it.
     """
-    module_name, _, name = target.rpartition(".")
+    example = "Expected an import path such as my_package.MyNet."
+    if target is None or target == "???":
+        raise ConfigError(f"{where}._target_ is missing. {example}")
+    module_name, _, name = str(target).rpartition(".")
     key = f"{where}._target_={target}"
+    if not module_name or module_name.startswith("."):
+        raise ConfigError(f"{key} is not complete. {example}")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise ConfigError(
-            f"{key}: cannot import '{module_name}' ({error}). A package of your own must be installed or stand in the "
-            f"current folder."
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"{key}: must be an import path such as my_package.MyNet.") from error
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and (missing == module_name or module_name.startswith(f"{missing}.")):
+            raise ConfigError(f"{key}: {_missing_module(missing)}") from error
+        raise ConfigError(f"{key} cannot be imported: {error}") from error
     try:
         found: Callable[..., Any] = getattr(module, name)
     except AttributeError as error:
-        close = difflib.get_close_matches(name, dir(module), n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise ConfigError(f"{key}: '{module_name}' has no '{name}'.{hint}") from error
+        raise ConfigError(f"{key}: {module_name} has no {name}.{did_you_mean(name, dir(module))}") from error
     return found
+
+
+def _missing_module(name: str) -> str:
+    parent, _, last = name.rpartition(".")
+    if not parent:
+        return (
+            f"there is no module {name}. Is its folder on Python's path? Run from that folder with "
+            f"python -m, or install the package (pip install -e <folder>)."
+        )
+    path = getattr(importlib.import_module(parent), "__path__", [])
+    siblings = [module.name for module in pkgutil.iter_modules(path)]
+    return f"{parent} has no module {last}.{did_you_mean(last, siblings)}"
 
 
 def options_of(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
@@ -57,22 +70,41 @@ def options_of(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter]
     return named, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
-def check_options(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
+def unknown_option(key: str, owner: str, known: Sequence[str]) -> ConfigError:
+    """Return the error for a configuration key that does not exist.
+
+    Args:
+        key: The full key, such as ``model.dropuot``.
+        owner: What has no such option.
+        known: The options it has.
+    """
+    takes = f"It takes: {', '.join(known)}." if known else "It takes no options."
+    return ConfigError(f"{key}: {owner} has no such option.{did_you_mean(key.rpartition('.')[2], known)} {takes}")
+
+
+def check_options(
+    target: Callable[..., Any], options: Mapping[str, Any], where: str, given: Collection[str] = ()
+) -> None:
     """Refuse an option that the target does not take, and a call that lacks one it needs.
+
+    Args:
+        target: What is to be called.
+        options: The config's options.
+        where: The node they stand in, for the error.
+        given: The parameters that are no options, because the program fills them in.
 
     Raises:
         ConfigError: Naming the key, the closest option, and all that are allowed.
     """
     named, takes_any = options_of(target)
+    known = {name: parameter for name, parameter in named.items() if name not in given}
     label = getattr(target, "__name__", str(target))
     for key in options:
-        if key not in named and not takes_any:
-            close = difflib.get_close_matches(key, named, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
-            raise ConfigError(f"{where}.{key}: {label} has no such option.{hint} It takes: {', '.join(named)}.")
-    missing = [name for name, p in named.items() if p.default is p.empty and name not in options]
-    if missing:
-        raise ConfigError(f"{where}: {label} needs {', '.join(missing)}; set {where}.{missing[0]}=...")
+        if key not in known and not takes_any:
+            raise unknown_option(f"{where}.{key}", label, list(known))
+    for name, parameter in known.items():
+        if options.get(name) == "???" or (parameter.default is parameter.empty and name not in options):
+            raise ConfigError(f"{where}.{name} is missing: {label} needs it")
 
 
 def build(node: Mapping[str, Any], where: str, **extra: Any) -> Any:
@@ -86,10 +118,10 @@ def build(node: Mapping[str, Any], where: str, **extra: Any) -> Any:
     Raises:
         ConfigError: If the target cannot be imported, an option is unknown or missing, or the call refuses a value.
     """
-    if not isinstance(node, Mapping) or "_target_" not in node:
-        raise ConfigError(f"{where}: needs a _target_ (an import path).")
-    _check_node(node, where, extra)
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"{where}={node}: needs a _target_ (an import path) and its options.")
     node = {key: value for key, value in node.items() if key not in extra}
+    _check_node(node, where, extra)
     try:
         # Partial, because Hydra would try to turn the extra objects into config nodes.
         call = hydra.utils.instantiate({**node, "_partial_": True}, _convert_="all")
@@ -104,12 +136,12 @@ def _lightning_refusals() -> tuple[type[Exception], ...]:
     return (cast("type[Exception]", loaded.MisconfigurationException),) if loaded else ()
 
 
-def _check_node(node: Mapping[str, Any], where: str, extra: Mapping[str, Any]) -> None:
-    target = locate(str(node["_target_"]), where)
+def _check_node(node: Mapping[str, Any], where: str, given: Collection[str] = ()) -> None:
+    target = locate(node.get("_target_"), where)
     options = {key: value for key, value in node.items() if not (key.startswith("_") and key.endswith("_"))}
     if "_args_" not in node:
-        check_options(target, {**options, **extra}, where)
+        check_options(target, options, where, given)
     for key, value in options.items():
         for number, item in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(item, Mapping) and "_target_" in item:
-                _check_node(item, f"{where}.{key}[{number}]" if isinstance(value, list) else f"{where}.{key}", {})
+                _check_node(item, f"{where}.{key}[{number}]" if isinstance(value, list) else f"{where}.{key}")

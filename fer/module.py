@@ -259,7 +259,6 @@ def _build_loss(node: Mapping[str, Any], num_classes: int) -> nn.Module:
             raise ConfigError(
                 f"loss.class_weights={weights}: must be null, balanced, or {num_classes} numbers, one a class."
             )
-        options["weight"] = None
         return build(options, "loss", weight=torch.tensor(weights, dtype=torch.float32))  # type: ignore[no-any-return]
     return build(options, "loss")  # type: ignore[no-any-return]
 

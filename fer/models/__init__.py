@@ -1,8 +1,5 @@
 """Networks: ``Net(num_classes, in_channels, image_size, **options)`` each, from images to logits."""
 
-import importlib
-import inspect
-import pkgutil
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fer.errors import ConfigError, did_you_mean
-from fer.models.checks import rehearsal, unknown_option
+from fer.build import check_options, locate, options_of
+from fer.errors import ConfigError
+from fer.models.checks import rehearsal
 
 _OWN = "fer.models."
 
@@ -41,24 +39,18 @@ def build_model(
             or what it returns are not logits.
     """
     options = {str(key): value for key, value in config.items() if key != "_target_"}
-    network = _import_network(config.get("_target_"))
-    parameters = inspect.signature(network).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    network = locate(config.get("_target_"), "model")
+    if not (isinstance(network, type) and issubclass(network, nn.Module)):
+        raise ConfigError(f"model._target_={config['_target_']}: is no torch.nn.Module class.")
     data = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
-    named = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    known = [name for name in named if name not in data]
-    for key in options:
-        if key in data:
+    for key in data:
+        if key in options:
             raise ConfigError(f"model.{key} cannot be set: the data decides it")
-        if key not in known and not takes_any:
-            raise unknown_option(f"model.{key}", network.__name__, known)
-    needed = {key for key in known if parameters[key].default is inspect.Parameter.empty}
-    for key in known:
-        if options.get(key) == "???" or key in needed - set(options):
-            raise ConfigError(f"model.{key} is missing: {network.__name__} needs it")
+    check_options(network, options, "model", given=data)
+    named, takes_any = options_of(network)
     if not load_weights:
         without = {"pretrained": False, "checkpoint_path": None}
-        options |= {key: value for key, value in without.items() if key in known or key in options}
+        options |= {key: value for key, value in without.items() if key in named or key in options}
     given = {key: value for key, value in data.items() if key in named or takes_any}
     try:
         net = network(**options, **given)
@@ -89,40 +81,6 @@ def check_target(target: str, allowed: Sequence[str] = ()) -> None:
             f"the checkpoint's network is {target}, whose code this project does not know "
             f"(allowed: {', '.join(prefixes)}). If you trust it: trust=[{package}]"
         )
-
-
-def _import_network(target: object) -> type[nn.Module]:
-    example = "Expected the import path of a class, such as fer.models.cnn.CNN or my_package.MyNet"
-    if target is None or target == "???":
-        raise ConfigError(f"model._target_ is missing. {example}.")
-    module_name, _, class_name = str(target).rpartition(".")
-    if not module_name or module_name.startswith("."):
-        raise ConfigError(f"model._target_={target} is not complete. {example}.")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if missing != module_name and not module_name.startswith(f"{missing}."):
-            raise ConfigError(f"model._target_={target} cannot be imported: {error}") from error
-        raise ConfigError(f"model._target_={target}: {_missing_module(missing)}") from error
-    network = getattr(module, class_name, None)
-    if not (isinstance(network, type) and issubclass(network, nn.Module)):
-        classes = [value for value in vars(module).values() if isinstance(value, type)]
-        close = did_you_mean(class_name, [cls.__name__ for cls in classes if issubclass(cls, nn.Module)])
-        raise ConfigError(f"model._target_={target}: {module_name} has no torch.nn.Module class {class_name}.{close}")
-    return network
-
-
-def _missing_module(name: str) -> str:
-    parent, _, last = name.rpartition(".")
-    if not parent:
-        return (
-            f"there is no module {name}. Is its folder on Python's path? Run from that folder with "
-            f"python -m, or install the package (pip install -e <folder>)."
-        )
-    path = getattr(importlib.import_module(parent), "__path__", [])
-    siblings = [module.name for module in pkgutil.iter_modules(path)]
-    return f"{parent} has no module {last}.{did_you_mean(last, siblings)}"
 
 
 def _try_out(net: nn.Module, num_classes: int, in_channels: int, image_size: int) -> None:

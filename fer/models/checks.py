@@ -1,28 +1,16 @@
 """Checks made once, while a network is built: its options fit its constructor, its images fit its layers."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from fer.errors import ConfigError, did_you_mean
+from fer.errors import ConfigError
 
 LARGEST_TRIED = 512  # pixels: where the search for an image size that works gives up
-
-
-def unknown_option(key: str, owner: str, known: Sequence[str]) -> ConfigError:
-    """Return the error for a configuration key that does not exist.
-
-    Args:
-        key: The full key, such as ``model.dropuot``.
-        owner: What has no such option.
-        known: The options it has.
-    """
-    takes = f"It takes: {', '.join(known)}." if known else "It takes no options."
-    return ConfigError(f"{key}: {owner} has no such option.{did_you_mean(key.rpartition('.')[2], known)} {takes}")
 
 
 @contextmanager

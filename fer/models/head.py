@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fer.build import unknown_option
 from fer.errors import ConfigError, did_you_mean
-from fer.models.checks import unknown_option
 
 # Every activation of torch.nn that works element by element and needs no argument.
 ACTIVATIONS = sorted(
