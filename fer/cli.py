@@ -27,6 +27,9 @@ from fer import config_check, sweep
 from fer.config_check import conf_dir
 from fer.errors import FERError, Interrupted, did_you_mean
 
+CHILD = "FER_CHILD"
+"""Set in the processes that :mod:`fer.launch` starts: their command line is complete."""
+
 _CONFIG_ERROR = 2
 _every_option = ConfigRepository.get_group_options
 
@@ -151,7 +154,7 @@ def rewrite(argv: list[str]) -> list[str]:
     Raises:
         FERError: If there is no such run or checkpoint.
     """
-    if "FER_CHILD" in os.environ:  # started by fer.launch with a complete command line
+    if CHILD in os.environ:
         return argv
     flags, overrides = _flags_and_overrides(argv)
     if any(o.startswith("model._target_=") for o in overrides) and not any(o.startswith("model=") for o in overrides):

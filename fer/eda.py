@@ -77,16 +77,16 @@ def look(samples: Samples, name: str, dark: float, bright: float, root: Path | N
         bright: The least mean pixel of bright images.
         root: The dataset's folder; None if it has none.
     """
-    brightness = quality.brightness(samples.images)
+    brightness, flat = quality.brightness(samples.images), quality.flat(samples.images)
     return Looks(
         brightness=brightness,
         contrast=quality.contrast(samples.images),
-        flat=quality.flat(samples.images),
+        flat=flat,
         dark=brightness <= dark,
         bright=brightness >= bright,
         outliers=box_outliers(brightness, samples.labels),
         sizes=_file_sizes(root, samples.ids) if root else {},
-        oddities=quality.oddities(samples.images, samples.ids, name),
+        oddities=quality.oddities(samples.images, flat, samples.ids, name),
     )
 
 

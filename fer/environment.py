@@ -162,8 +162,12 @@ def _cpu() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")  # Linux; elsewhere the platform module knows
     if info.is_file() and (found := re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)):
         name = found[1]
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"name": name, "cores": os.cpu_count(), "usable_cores": usable}
+    return {"name": name, "cores": os.cpu_count(), "usable_cores": usable_cores()}
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may run on; of all, where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpu() -> dict[str, Any]:

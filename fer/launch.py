@@ -8,7 +8,6 @@ starts nothing: so the children are started here, with a command made from the j
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,25 +19,24 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
+from fer.cli import CHILD
 from fer.errors import TrainingError
 
 _VARIABLES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
-CHILD = "FER_CHILD"
-"""Set in the processes that are started here: their command line is complete."""
 
 _GRACE_S = 30  # for a process to end by itself once another has failed
 
 
 @contextmanager
-def processes(trainer: pl.Trainer, module: str) -> Iterator[None]:
+def processes(trainer: pl.Trainer) -> Iterator[None]:
     """Run the block in every process of ``trainer``'s devices on this machine, and leave no trace afterwards.
 
     Does nothing where there is one device, or where something else starts the processes (SLURM, torchrun).
 
     Args:
         trainer: A trainer that has not run yet.
-        module: What each child runs (``fer.train``).
 
     Raises:
         TrainingError: If another process failed.
@@ -58,8 +56,8 @@ def processes(trainer: pl.Trainer, module: str) -> Iterator[None]:
     os.environ["LOCAL_RANK"] = "0"
     os.environ.setdefault("NODE_RANK", "0")
     if trainer.num_nodes == 1:
-        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_free_port()))
-    children = [_start(module, rank) for rank in range(1, devices)]
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(find_free_network_port()))
+    children = [_start(rank) for rank in range(1, devices)]
     done = threading.Event()
     threading.Thread(target=_watch, args=(children, done), daemon=True).start()
     try:
@@ -97,9 +95,9 @@ def is_child() -> bool:
     return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
-def _start(module: str, rank: int) -> subprocess.Popen[bytes]:
+def _start(rank: int) -> subprocess.Popen[bytes]:
     config = HydraConfig.get()
-    command = [sys.executable, "-m", module]
+    command = [sys.executable, "-m", "fer.train"]
     for source in config.runtime.config_sources:
         if source.provider == "command-line":
             command += ["--config-dir", source.path]
@@ -121,12 +119,6 @@ def _die_with_parent() -> None:
     """Have the kernel end a child whose parent is gone, also after SIGKILL (Linux alone offers this)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
 
 
 def _watch(children: list[subprocess.Popen[bytes]], done: threading.Event) -> None:

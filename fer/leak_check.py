@@ -57,6 +57,6 @@ def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt
         nothing = np.zeros(len(rows), dtype=np.bool_)
         return Seen(nothing, nothing, nothing, None, False)
     prints = leaks.fingerprints(images, rows)
-    fitted, chose = (leaks.matches(prints, carried[split].numpy()).copied for split in ("train", "val"))
+    fitted, chose = (leaks.matches(prints, carried[split].numpy()) for split in ("train", "val"))
     exact = leaks.exact_matches(prints, carried["train"].numpy())
     return Seen(fitted, exact, chose, carried["dataset"], carried["selected_on_test"])

@@ -16,10 +16,12 @@ import hashlib
 import math
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -66,20 +68,6 @@ class Pairs(NamedTuple):
     similarity: Floats
     mirrored: Bools
     exact: Bools
-
-
-class Matches(NamedTuple):
-    """For each image, whether it is a copy of one of the reference images.
-
-    Attributes:
-        copied: bool of shape (N,).
-        row: int64 of shape (N,), the reference image most like it; -1 where it is no copy.
-        similarity: float32 of shape (N,), 1 for exact copies, 0 where it is no copy.
-    """
-
-    copied: Bools
-    row: Rows
-    similarity: Floats
 
 
 class _Candidates(NamedTuple):
@@ -133,15 +121,8 @@ def near_groups(pairs: Pairs, count: int) -> Rows:
     Returns:
         int64 of shape (N,), the first row of each image's group.
     """
-    group = np.arange(count)
-    while True:
-        lower = group.copy()
-        np.minimum.at(lower, group[pairs.first], group[pairs.second])
-        np.minimum.at(lower, group[pairs.second], group[pairs.first])
-        lower = lower[lower]
-        if (lower == group).all():
-            return group
-        group = lower
+    links = coo_array((np.ones(len(pairs.first)), (pairs.first, pairs.second)), shape=(count, count))
+    return _first_equal(connected_components(links, directed=False)[1])
 
 
 def mixed(groups: Rows, values: npt.NDArray[np.int64] | npt.NDArray[np.str_]) -> Rows:
@@ -231,27 +212,23 @@ def _fingerprints(images: Images) -> Images:
     return np.concatenate([hashes, nibbles[:, ::2] << 4 | nibbles[:, 1::2]], axis=1)
 
 
-def matches(
-    prints: npt.NDArray[np.uint8], references: npt.NDArray[np.uint8], threshold: float = NEAR_FINGERPRINTS
-) -> Matches:
-    """Find the images that are copies of reference images, such as test images of training images.
+def matches(prints: Images, references: Images, threshold: float = NEAR_FINGERPRINTS) -> Bools:
+    """Say which images are copies of a reference image, such as test images of training images.
 
     Args:
         prints: uint8 of shape (N, 104), from :func:`fingerprints`.
         references: uint8 of shape (M, 104), likewise.
         threshold: Least similarity of near copies.
+
+    Returns:
+        bool of shape (N,).
     """
-    row = np.full(len(prints), -1)
-    similarity = np.zeros(len(prints), dtype=np.float32)
-    found = _search(_decode(prints), _decode(references), threshold)
-    found = found.take(np.argsort(found.similarity, kind="stable"))  # the best is written last, and stays
-    row[found.first], similarity[found.first] = found.second, found.similarity
-    first, second = _equal(_hashes_in(prints), _hashes_in(references))
-    row[first], similarity[first] = second, 1.0
-    return Matches(row >= 0, row, similarity)
+    copied = exact_matches(prints, references)
+    copied[_search(_decode(prints), _decode(references), threshold).first] = True
+    return copied
 
 
-def exact_matches(prints: npt.NDArray[np.uint8], references: npt.NDArray[np.uint8]) -> Bools:
+def exact_matches(prints: Images, references: Images) -> Bools:
     """Say which images equal a reference image in size and every pixel, bool of shape (N,).
 
     Args:
@@ -278,10 +255,11 @@ def _hashes_in(prints: Images) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(prints[:, :_HASH]).view(np.uint64)[:, 0]
 
 
-def _first_equal(hashes: npt.NDArray[np.uint64]) -> Rows:
-    """Return for each hash the first row of those that equal it."""
-    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    return first[inverse]
+def _first_equal(values: npt.NDArray[np.integer[Any]]) -> Rows:
+    """Return for each value the first row of those that equal it."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    rows: Rows = first[inverse]
+    return rows
 
 
 def _equal(hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> tuple[Rows, Rows]:

@@ -21,7 +21,6 @@ from fer.models import build_model
 from fer.optim import GROUPING, build_optimizer, build_scheduler, parameter_groups
 from fer.preprocessing import Preprocessing
 
-TTA = ("none", "flip", "tencrop")
 _CROP = 7 / 8  # of the side, in ten-crop: 42 of 48 pixels
 
 

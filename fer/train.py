@@ -80,7 +80,7 @@ def train(cfg: "DictConfig") -> float | None:
         datamodule.features = features.compute(module, datamodule, trainer.strategy.root_device)
     if config["ckpt"]:
         load_checkpoint(config["ckpt"])  # says clearly what is wrong with a file that cannot be resumed from
-    with launch.processes(trainer, "fer.train"):
+    with launch.processes(trainer):
         trainer.fit(module, datamodule, ckpt_path=config["ckpt"], weights_only=True)
     if not first or not trainer.is_global_zero or trainer.fast_dev_run:
         return None

@@ -1,7 +1,6 @@
 """The LightningDataModule that every dataset shares: splits, class selection, loaders."""
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from fer.data.samples import Samples
 from fer.data.sampling import Batch, EvalBatches, TrainBatches
 from fer.data.splits import carve, check_splits, check_subjects, fold_of_subjects
 from fer.data.transforms import Augment
+from fer.environment import usable_cores
 from fer.errors import ConfigError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -273,8 +273,7 @@ class FERDataModule(pl.LightningDataModule):
         workers = self.num_workers
         if workers is None:
             # A batch without augmentation is one copy: a worker would only add its transport.
-            workers = min(8, len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
-            workers = workers if augment else 0
+            workers = min(8, usable_cores()) if augment else 0
         return DataLoader(
             ImageDataset(
                 self.samples, self.rows(split), augment, self.draw_targets and split == "train", self.features

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer.data.quality import oddities
+from fer.data.quality import flat, oddities
 from fer.data.samples import Samples
 from fer.errors import DatasetError
 
@@ -145,7 +145,7 @@ def _store(folder: Path, samples: Samples, name: str, key: dict[str, object]) ->
         "shape": samples.images.shape[1:],
         "arrays": list(arrays),
         "attributes": list(samples.attributes),
-        "oddities": oddities(samples.images, samples.ids, name),
+        "oddities": oddities(samples.images, flat(samples.images), samples.ids, name),
         "key": key,
     }
     arrays = {"images": samples.images, **arrays}

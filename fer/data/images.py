@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from fer.data.cache import allocate
+from fer.environment import usable_cores
 from fer.errors import ConfigError, DatasetError, listing
 
 Box = tuple[int, int, int, int]
@@ -198,8 +199,7 @@ def decode_images(
         return grey
 
     starts = range(0, len(names), _CHUNK)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = ThreadPoolExecutor(min(8, cores))
+    threads = ThreadPoolExecutor(min(8, usable_cores()))
     all_grey = True
     try:
         with tqdm(desc="Decoding images", total=len(names), unit="img", disable=len(names) <= _PROGRESS) as bar:

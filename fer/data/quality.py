@@ -52,18 +52,20 @@ def equalised(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     return result
 
 
-def oddities(images: npt.NDArray[np.uint8], ids: npt.NDArray[np.str_], name: str) -> list[str]:
+def oddities(
+    images: npt.NDArray[np.uint8], one_colour: npt.NDArray[np.bool_], ids: npt.NDArray[np.str_], name: str
+) -> list[str]:
     """Return warnings of what is unusual about a dataset's images.
 
     Args:
         images: uint8 of shape (N, H, W) or (N, H, W, 3).
+        one_colour: bool of shape (N,), which of them are :func:`flat`.
         ids: str of shape (N,).
         name: The dataset's name.
     """
     found = []
-    one_colour = np.flatnonzero(flat(images))
-    if len(one_colour):
-        found.append(f"{name}: {len(one_colour)} images are one flat colour (such as {ids[one_colour[0]]}).")
+    if one_colour.any():
+        found.append(f"{name}: {one_colour.sum()} images are one flat colour (such as {ids[one_colour.argmax()]}).")
     rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), _LOOKED_AT)).astype(int))
     share = equalised(images[rows]).mean() if len(rows) else 0.0
     if share > 0.5:
