@@ -74,9 +74,13 @@ def describe(name: str, samples: Samples, other_name: str | None, other: Samples
     """Say what is about to be audited."""
     for title, part in ((name, samples), (other_name, other)):
         if part is not None:
-            size = f"{part.images.shape[2]}x{part.images.shape[1]} {'grey' if part.images.ndim == 3 else 'RGB'}"
             splits = ", ".join(f"{s} {counts.sum():,}" for s, counts in eda.class_counts(part).items())
-            log.info("%s: %s images of %s (%s)", title, f"{len(part):,}", size, splits)
+            log.info("%s: %s images of %s (%s)", title, f"{len(part):,}", _stored(part), splits)
+
+
+def _stored(samples: Samples) -> str:
+    height, width = samples.images.shape[1:3]
+    return f"{width}x{height} {'grey' if samples.images.ndim == 3 else 'RGB'}"
 
 
 def write(run: Path, config: Mapping[str, Any], found: Findings) -> dict[str, Any]:
@@ -299,10 +303,10 @@ def _page(run: Path, config: Mapping[str, Any], found: Findings, counts: Mapping
     samples, looks = found.samples, found.looks
     shown = config["pictures"]
     generator = np.random.default_rng(config["seed"])
-    stored = f"{samples.images.shape[2]}x{samples.images.shape[1]} {'grey' if samples.images.ndim == 3 else 'RGB'}"
     page = Page(
         f"Audit of {found.name}",
-        f"{len(samples):,} images, {len(samples.classes)} classes, read as {stored}. Nothing on disk was changed.",
+        f"{len(samples):,} images, {len(samples.classes)} classes, read as {_stored(samples)}. Nothing on disk was "
+        f"changed.",
     )
 
     page.section("Classes and splits")
@@ -349,7 +353,7 @@ def _page(run: Path, config: Mapping[str, Any], found: Findings, counts: Mapping
             page.text(f"... and {len(looks.sizes) - 20:,} more sizes", "note")
     else:
         page.text("The images do not lie in files of their own that could be measured.", "note")
-    page.text(f"They are read as {stored}.")
+    page.text(f"They are read as {_stored(samples)}.")
 
     _copies(page, config, found, counts)
     if found.suspects is not None:
@@ -448,7 +452,7 @@ def _gallery(page: Page, samples: Samples, rows: Rows, notes: Sequence[str], wha
     shown = rows[: len(notes)]
     page.text(f"{_some(len(rows), len(notes))} {what}:")
     captions = [
-        f"{_short(samples.ids[row])}\n{samples.splits[row]}, {samples.classes[samples.labels[row]]}\n{note}"
+        f"{figures.shortened(samples.ids[row])}\n{samples.splits[row]}, {samples.classes[samples.labels[row]]}\n{note}"
         for row, note in zip(shown, notes, strict=True)
     ]
     if captions:
@@ -493,12 +497,8 @@ def _pairs(page: Page, pairs: leaks.Pairs, which: Rows, a: Samples, b: Samples, 
 
 
 def _caption(samples: Samples, row: int) -> str:
-    return f"{_short(samples.ids[row], 40)} {samples.splits[row]} {samples.classes[samples.labels[row]]}"
+    return f"{figures.shortened(samples.ids[row], 40)} {samples.splits[row]} {samples.classes[samples.labels[row]]}"
 
 
 def _some(count: int, shown: int) -> str:
     return f"{count:,}" if count <= shown else f"{shown} of {count:,}"
-
-
-def _short(name: str, length: int = 34) -> str:
-    return name if len(name) <= length else "..." + name[-length + 3 :]

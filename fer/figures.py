@@ -1,6 +1,7 @@
 """Every picture that a run leaves or shows. Matplotlib without a display, one function a figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 
@@ -9,6 +10,7 @@ matplotlib.use("Agg")
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fer.data.samples import SPLITS
@@ -26,24 +28,28 @@ def confusion_figure(
         title: What the matrix is of.
         stamp: What must not be overlooked.
     """
-    share = counts / np.maximum(1, counts.sum(1, keepdims=True))
     side = 1.6 + 0.75 * len(classes)
     figure = Figure(figsize=(side + 0.4, side), layout="constrained")
     _stamp(figure, stamp)
     axes = figure.subplots()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set(xlabel="predicted", ylabel="true")
+    _confusion(axes, counts, classes, small=False)
     if title:
         axes.set_title(title, fontsize=11)
-    for row in range(len(classes)):
-        for column in range(len(classes)):
-            axes.text(
-                column, row, f"{100 * share[row, column]:.0f} %\n{counts[row, column]:,}", ha="center", va="center",
-                fontsize=8, color="white" if share[row, column] > 0.55 else "black",
-            )  # fmt: skip
     return figure
+
+
+def _confusion(axes: Axes, counts: npt.NDArray[np.int64], classes: Sequence[str], small: bool) -> None:
+    """Draw one confusion matrix; a small one without its counts."""
+    share = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    ticks = 8 if small else 10
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=ticks)
+    axes.set_yticks(range(len(classes)), classes, fontsize=ticks)
+    axes.set(xlabel="predicted", ylabel="true")
+    for (row, column), part in np.ndenumerate(share):
+        text = f"{100 * part:.0f}" if small else f"{100 * part:.0f} %\n{counts[row, column]:,}"
+        colour = "white" if part > 0.55 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7 if small else 8, color=colour)
 
 
 def reliability_figure(
@@ -100,12 +106,25 @@ def gallery_figure(
     figure = Figure(figsize=(2.2 * columns, 2.5 * rows + 0.5), layout="constrained")
     figure.suptitle(title, fontsize=11)
     _stamp(figure, stamp)
-    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        axes.set_axis_off()
-        if number < len(images):
-            axes.imshow(images[number], cmap="gray", vmin=0, vmax=255)
-            axes.set_title(captions[number], fontsize=7, y=0, verticalalignment="top", pad=-4)
+    _images(figure, (rows, columns), images, captions, fontsize=7, y=0, verticalalignment="top", pad=-4)
     return figure
+
+
+def _images(
+    figure: Figure, grid: tuple[int, int], images: Iterable[npt.NDArray[np.uint8]], captions: Sequence[str], **font: Any
+) -> None:
+    """Draw images in a grid of rows and columns, each with its caption; what is left of the grid stays empty."""
+    places = figure.subplots(*grid, squeeze=False).ravel()
+    for axes in places:
+        axes.set_axis_off()
+    for axes, image, caption in zip(places, images, captions, strict=False):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(caption, **font)
+
+
+def shortened(name: str, length: int = 34) -> str:
+    """Return the end of a sample's id, short enough to stand below its image."""
+    return name if len(name) <= length else "..." + name[-length + 3 :]
 
 
 def overlay_figure(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -145,19 +164,8 @@ def confusions_figure(matrices: Sequence[tuple[str, Sequence[Sequence[int]], Seq
             axes.set_axis_off()
             continue
         title, values, classes = matrices[number]
-        counts = np.asarray(values)
-        share = counts / np.maximum(1, counts.sum(1, keepdims=True))
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=8)
-        axes.set_yticks(range(len(classes)), classes, fontsize=8)
+        _confusion(axes, np.asarray(values), classes, small=True)
         axes.set_title(title, fontsize=8)
-        axes.set(xlabel="predicted", ylabel="true")
-        for row in range(len(classes)):
-            for column in range(len(classes)):
-                colour = "white" if share[row, column] > 0.55 else "black"
-                axes.text(
-                    column, row, f"{100 * share[row, column]:.0f}", ha="center", va="center", fontsize=7, color=colour
-                )
     return figure
 
 
@@ -178,11 +186,7 @@ def sample_figure(images: npt.NDArray[np.uint8], labels: Sequence[int], classes:
     columns = min(10, len(images))
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.1 * columns, 1.35 * rows), layout="constrained")
-    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        axes.set_axis_off()
-        if number < len(images):
-            axes.imshow(images[number], cmap="gray", vmin=0, vmax=255)
-            axes.set_title(classes[labels[number]], fontsize=9, pad=3)
+    _images(figure, (rows, columns), images, [classes[label] for label in labels], fontsize=9, pad=3)
     return figure
 
 

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from fer import __version__, environment
+from fer.config_check import flat
 from fer.data.base import FERDataModule
 from fer.data.samples import SPLITS
 from fer.errors import ConfigError
@@ -39,7 +40,7 @@ def open_run(run: Path, config: Mapping[str, Any]) -> None:
     if (run / "checkpoints").exists() and any((run / "checkpoints").glob("*.ckpt")) and not own:
         raise ConfigError(f"output_dir={run} already holds a run. Go on with it by resume={run}, or choose another.")
     if own and path.exists():
-        before, now = _flat(yaml.safe_load(path.read_text())), _flat(config)
+        before, now = flat(yaml.safe_load(path.read_text())), flat(config)
         for key in sorted({*before, *now} - {*_OF_THE_COMMAND}):
             if before.get(key) != now.get(key):
                 log.warning("resumed with %s=%s; the run was started with %s", key, now.get(key), before.get(key))
@@ -179,7 +180,7 @@ def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping
     values = {group: str(choices.get(group)) for group in groups}
     values["callbacks"] = ",".join(name for name, node in config["callbacks"].items() if node)
     for group in ("model", "optimizer", "scheduler", "loss", "mixup"):
-        values |= {f"{group}.{key}": value for key, value in _flat(config[group]).items() if key != "_target_"}
+        values |= {f"{group}.{key}": value for key, value in flat(config[group]).items() if key != "_target_"}
     values |= {f"data.{key}": config["data"].get(key) for key in ("batch_size", "image_size", "sampler", "classes")}
     trainer_keys = ("max_epochs", "precision", "accumulate_grad_batches")
     values |= {f"trainer.{key}": config["trainer"][key] for key in trainer_keys}
@@ -196,10 +197,3 @@ def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping
         if isinstance(logger, TensorBoardLogger):
             logger.log_hyperparams(values, final, step=trainer.current_epoch)
             logger.save()
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(node, Mapping):
-        return {prefix: node}
-    parts = [_flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items()]
-    return {key: value for part in parts for key, value in part.items()}

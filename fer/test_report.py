@@ -131,8 +131,8 @@ def write(
         wrong = np.flatnonzero(p.argmax(1) != labels)
         worst = wrong[np.argsort(-p[wrong].max(1), kind="stable")][: config["mistakes"]]
         captions = [
-            f"{_short(predictions.ids[kept][i])}\nis {space.classes[labels[i]]}, said {space.classes[p[i].argmax()]} "
-            f"({p[i].max():.2f})"
+            f"{figures.shortened(predictions.ids[kept][i])}\nis {space.classes[labels[i]]}, "
+            f"said {space.classes[p[i].argmax()]} ({p[i].max():.2f})"
             for i in worst
         ]
         images = [datamodule.samples.images[rows[i]] for i in worst]
@@ -140,10 +140,6 @@ def write(
         figures.gallery_figure(images, captions, heading, stamp).savefig(run / "mistakes.png", dpi=130)
     write_json(run / "metrics.json", metrics)  # last: what has it is complete
     return metrics
-
-
-def _short(name: str, length: int = 34) -> str:
-    return name if len(name) <= length else "..." + name[-length + 3 :]
 
 
 def _slices(
