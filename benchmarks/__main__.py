@@ -1,11 +1,11 @@
-"""Run measurements, print them as tables: ``python -m benchmarks [training] [pipeline] [csv] [startup] [memory]``."""
+"""Run measurements and print them as tables: ``python -m benchmarks``, or some alone: ``python -m benchmarks csv``."""
 
 import sys
 from collections.abc import Callable
 
 from rich.console import Console
 
-from benchmarks import fer2013_csv, memory, pipeline, startup, training
+from benchmarks import features, fer2013_csv, memory, pipeline, startup, training
 
 MEASUREMENTS: dict[str, Callable[[Console], None]] = {
     "startup": startup.measure,
@@ -13,6 +13,7 @@ MEASUREMENTS: dict[str, Callable[[Console], None]] = {
     "pipeline": pipeline.measure,
     "memory": memory.measure,
     "training": training.measure,
+    "features": features.measure,
 }
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.fer2013_bare <FER2013's folder> [epochs]
 
-A plain network of 575k parameters at 48 pixels, bf16 autocast, channels-last, one-cycle SGD, light augmentation and label smoothing;
-no validation during training, no logging, no checkpoints, no progress bar. Prints minutes and the accuracy of the last
-epoch's weights on PublicTest, plain and with the mirror image's probabilities added.
+A plain network of 575k parameters at 48 pixels, bf16 autocast, channels-last, one-cycle SGD, light augmentation and
+label smoothing; no validation during training, no logging, no checkpoints, no progress bar. Prints minutes and the
+accuracy of the last epoch's weights on PublicTest, plain and with the mirror image's probabilities added.
 """
 
 import sys
