@@ -198,7 +198,7 @@ def confusions(runs: Sequence[Run]) -> list[tuple[str, Sequence[Sequence[int]], 
 
 def leak_lines(runs: Sequence[Run]) -> list[str]:
     """Say of each test how many of its images were in training."""
-    from fer.test_report import leak_line
+    from fer.evaluation import leak_line
 
     return [
         f"{run.name}, {name}: {leak_line(metrics['seen'])}" for run in runs for name, (_, metrics) in run.tests.items()

@@ -30,7 +30,7 @@ def evaluate(cfg: "DictConfig") -> None:
     import pytorch_lightning as pl
     from omegaconf import OmegaConf
 
-    from fer import leak_check, results, run_folder, test_report
+    from fer import evaluation, leak_check, results, run_folder
     from fer.build import build
     from fer.checkpoint import load_checkpoint, load_module
     from fer.label_space import align
@@ -50,9 +50,9 @@ def evaluate(cfg: "DictConfig") -> None:
     seed = module.hparams["seed"] if own else config["seed"]
     datamodule = build(run_folder.data_of(config["ckpt"]) if own else config["data"], "data", seed=seed)
     datamodule.setup("fit" if own else "test")
-    split = test_report.choose_split(datamodule, config["split"], own)
+    split = evaluation.choose_split(datamodule, config["split"], own)
     space = align(module.classes, datamodule.classes, config["merge"])
-    test_report.describe(config["ckpt"], module, datamodule, split, space)
+    evaluation.describe(config["ckpt"], module, datamodule, split, space)
 
     # One device: several would pad the split with repeated samples.
     trainer = pl.Trainer(
@@ -62,8 +62,8 @@ def evaluate(cfg: "DictConfig") -> None:
     )  # fmt: skip
     predictions = results.predict(module, datamodule, split, trainer)
     found = leak_check.find(checkpoint, datamodule.samples.images, predictions.rows)
-    metrics = test_report.write(run, config, predictions, datamodule, space, found)
-    test_report.print_tables(metrics, run)
+    metrics = evaluation.write(run, config, predictions, datamodule, space, found)
+    evaluation.print_tables(metrics, run)
 
 
 def main() -> None:

@@ -35,9 +35,8 @@ from pathlib import Path
 from typing import Any
 
 from fer.data.base import FERDataModule
-from fer.data.crop import centre_square
 from fer.data.folder import find_entries
-from fer.data.images import find_images
+from fer.data.images import centre_square, find_images
 from fer.data.listed import Entry, find_path, read_entries
 from fer.data.samples import Samples
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError, listing

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from fer.data.cache import allocate
@@ -135,6 +135,28 @@ def stored_shape(
             f"Say to which size they are resized, for example data.image_size=112."
         )
     return image_size, channels
+
+
+def centre_square(path: Path) -> Box | None:
+    """Return the largest square in the middle of a picture: where the face is, if a dataset says nothing of it.
+
+    Faces are thus not squashed. Only the header is read.
+
+    Returns:
+        The box in the upright picture; None for the whole of one that is square, or cannot be read: decoding says why.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:  # stored on its side
+                width, height = height, width
+    except Exception:  # decoders raise anything
+        return None
+    if width == height:
+        return None
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
 
 
 def decode_images(

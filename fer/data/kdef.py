@@ -32,8 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.data.base import FERDataModule
-from fer.data.crop import centre_square
-from fer.data.images import find_images
+from fer.data.images import centre_square, find_images
 from fer.data.labels import canonical
 from fer.data.listed import Entry, find_path, read_entries
 from fer.data.samples import Samples

@@ -10,7 +10,7 @@ from fakes_lab import KDEF_SUBJECTS, write_kdef
 from folds import check_folds
 from PIL import Image
 
-from fer.data.crop import centre_square
+from fer.data.images import centre_square
 from fer.data.kdef import KDEF
 from fer.data.labels import BASIC
 from fer.data.samples import Samples
