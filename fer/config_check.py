@@ -55,7 +55,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "data.sampler": ("shuffle", "weighted"),
     "data.select_on_test": (True, False),
     "select_by": ("score", "gap"),
-    "tta": ("none", "flip", "tencrop"),
+    "tta": ("none", "flip", "shift", "tencrop"),
     "split": (None, "train", "val", "test", "all"),
     "score": ("accuracy", "balanced_accuracy", "f1_macro"),
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),

@@ -22,6 +22,7 @@ from fer.optim import GROUPING, build_optimizer, build_scheduler, parameter_grou
 from fer.preprocessing import Preprocessing
 
 _CROP = 7 / 8  # of the side, in ten-crop: 42 of 48 pixels
+_SHIFT = 1 / 24  # of the side: 2 of 48 pixels
 
 
 class FERModule(pl.LightningModule):
@@ -231,13 +232,20 @@ class FERModule(pl.LightningModule):
 def _views(images: Tensor, tta: str) -> list[Tensor]:
     """Return the views of a batch, uint8 (B, H, W[, 3]), whose probabilities are averaged.
 
-    ``flip``: the images and their mirror images. ``tencrop``: four corners and the centre of both, 7/8 of the side.
+    ``flip``: the images and their mirror images. ``shift``: both of them as they are and moved by 1/24 of the side in each
+    direction. ``tencrop``: four corners and the centre of both, 7/8 of the side.
     """
     if tta == "none":
         return [images]
     views = [images]
+    height, width = images.shape[1:3]
+    if tta == "shift":
+        rows, columns = (torch.arange(side, device=images.device) for side in (height, width))
+        for step in (round(_SHIFT * height), -round(_SHIFT * height)):
+            views.append(images[:, (rows + step).clamp(0, height - 1)])
+        for step in (round(_SHIFT * width), -round(_SHIFT * width)):
+            views.append(images[:, :, (columns + step).clamp(0, width - 1)])
     if tta == "tencrop":
-        height, width = images.shape[1:3]
         h, w = round(_CROP * height), round(_CROP * width)
         places = [
             (0, 0),

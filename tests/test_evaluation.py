@@ -213,10 +213,10 @@ def test_seven_classes_on_three_scores_both_ways(trained: Path, run_here: Here) 
 
 def test_augmentation_at_test_time(trained: Path, run_here: Here) -> None:
     p = {}
-    for tta in ("none", "flip", "tencrop"):
+    for tta in ("none", "flip", "shift", "tencrop"):
         out = run_here("fer.test", f"ckpt={trained}", f"tta={tta}", *CPU, name=tta)
         p[tta] = [float(row["p_happy"]) for row in predictions(out)]
-    assert p["none"] != p["flip"] != p["tencrop"] != p["none"]
+    assert len({tuple(values) for values in p.values()}) == 4
 
 
 def test_ten_crop_views() -> None:
@@ -228,6 +228,22 @@ def test_ten_crop_views() -> None:
     corners = [int(view[0, 0, 0]) for view in views[:5]]
     assert corners == [0, 2, 32, 34, 17]
     assert torch.equal(views[5], views[0].flip(2))
+
+
+def test_shifted_views() -> None:
+    from fer.module import _views
+
+    image = torch.arange(48 * 48).reshape(1, 48, 48)
+    views = _views(image, "shift")
+    assert len(views) == 10
+    assert torch.equal(views[0], image)
+    down, up, right, left = (view[0] for view in views[1:5])
+    assert down[0, 0] == image[0, 2, 0]
+    assert torch.equal(down[-3:], image[0, [47, 47, 47]])  # the border is repeated
+    assert up[47, 5] == image[0, 45, 5]
+    assert right[5, 0] == image[0, 5, 2]
+    assert left[5, 47] == image[0, 5, 45]
+    assert torch.equal(views[9], views[4].flip(2))
 
 
 def test_slices(trained: Path, run_here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +274,7 @@ def test_slices(trained: Path, run_here: Here, tmp_path: Path, monkeypatch: pyte
         (("ckpt=evil.ckpt", "data=synthetic"), "os.system"),
         (("ckpt=x", "split=tset"), "Did you mean 'test'"),
         (("ckpt=x", "data.root=y"), "choose the data first"),
-        (("ckpt=x", "tta=ten"), "tta=ten: must be one of none, flip, tencrop"),
+        (("ckpt=x", "tta=ten"), "tta=ten: must be one of none, flip, shift, tencrop"),
     ],
 )
 def test_errors(
