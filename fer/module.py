@@ -232,8 +232,8 @@ class FERModule(pl.LightningModule):
 def _views(images: Tensor, tta: str) -> list[Tensor]:
     """Return the views of a batch, uint8 (B, H, W[, 3]), whose probabilities are averaged.
 
-    ``flip``: the images and their mirror images. ``shift``: both of them as they are and moved by 1/24 of the side in each
-    direction. ``tencrop``: four corners and the centre of both, 7/8 of the side.
+    ``flip``: the images and their mirror images. ``shift``: both of them, as they are and moved by 1/24 of the side in
+    each direction. ``tencrop``: four corners and the centre of both, 7/8 of the side.
     """
     if tta == "none":
         return [images]
