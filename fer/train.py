@@ -73,6 +73,8 @@ def train(cfg: "DictConfig") -> float | None:
         config["trainer"], "trainer", callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()],
         default_root_dir=str(run), use_distributed_sampler=False,
     )  # fmt: skip
+    # Lightning would take each resumed run with trainer.max_steps for one in mid-epoch, and end its last epoch twice.
+    trainer.fit_loop._iteration_based_training = lambda: False
     if first:
         run_folder.open_run(run, config)
         run_folder.describe(datamodule, module, trainer, run)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,27 @@ def _one_thread() -> Iterator[None]:
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return one cache of decoded images for the whole session."""
     return tmp_path_factory.mktemp("cache")
+
+
+def composed(*overrides: str, config: str = "train") -> dict[str, Any]:
+    """Return a command's config as the command line would compose, check and resolve it."""
+    import copy
+
+    from hydra import compose, initialize_config_dir
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from fer import cli, config_check
+
+    cli._register_resolvers()
+    with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
+        cfg = compose(config, [*overrides, "hydra.runtime.output_dir=out"], return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        cfg = copy.deepcopy(cfg)  # as Hydra does: its own config stays whole
+        OmegaConf.set_struct(cfg, False)
+        del cfg.hydra
+        config_check.check(cfg)
+    return OmegaConf.to_container(cfg, resolve=True)
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

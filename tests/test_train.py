@@ -105,9 +105,19 @@ def test_it_learns(train_here: Train) -> None:
     assert metrics["val"]["accuracy"] > 0.35  # always "happy" would be 0.25
 
 
-def test_same_seed_same_weights_other_seed_other_weights(train_here: Train) -> None:
-    first, again = train_here(*TINY, name="a"), train_here(*TINY, "data.num_workers=2", name="b")
-    assert same(weights(first), weights(again))  # whatever the number of workers
+def test_same_seed_same_weights_other_seed_other_weights(train_here: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled, compile_net = [], torch.nn.Module.compile
+
+    def compile_eagerly(net: torch.nn.Module) -> None:  # generating code would take a compiler, and a minute
+        compiled.append(net)
+        compile_net(net, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_eagerly)
+    first = train_here(*TINY, name="a")
+    assert not compiled
+    again = train_here(*TINY, "data.num_workers=2", "compile=true", name="b")
+    assert compiled
+    assert same(weights(first), weights(again))  # whatever the number of workers, and with the same keys
     assert not same(weights(first), weights(train_here(*TINY, "seed=1", name="c")))
 
 
@@ -118,7 +128,7 @@ def test_same_seed_same_weights_other_seed_other_weights(train_here: Train) -> N
         ("scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1.0"),
         ("scheduler=step", "scheduler.step_size=1", "optimizer=sgd"),
         ("scheduler=onecycle", "mixup=both", "callbacks=[default,ema]"),
-        ("trainer.accumulate_grad_batches=2", "+callbacks.kill.step=7"),
+        ("trainer.accumulate_grad_batches=2", "trainer.max_steps=10", "+callbacks.kill.step=7"),
         ("trainer.precision=bf16-mixed", "loss=focal"),
         ("trainer.precision=bf16-true",),
         ("model=timm", "model.name=test_resnet", "data.image_size=32", "callbacks=[default,finetuning]"),
