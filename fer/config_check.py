@@ -152,6 +152,12 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
             f"trainer.strategy={strategy}: the best score and checkpoint would be lost with the processes that it "
             f"starts. Use trainer.strategy=ddp (on CPUs trainer=ddp_cpu)."
         )
+    sharded = "fsdp" in str(values.get("trainer.strategy._target_", values.get("trainer.strategy"))).lower()
+    if sharded and "muon" in str(values.get("optimizer.name")).lower():
+        problems.append(
+            f"optimizer.name={values['optimizer.name']}: FSDP flattens the matrices that it makes orthogonal. Use "
+            f"another optimiser, or trainer.strategy=ddp."
+        )
     if values.get("trainer.strategy.use_orig_params") is False:
         problems.append(
             "trainer.strategy.use_orig_params=false: weights that FSDP melts into one cannot each have their own "
