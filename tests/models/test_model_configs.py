@@ -53,7 +53,7 @@ def test_every_config_builds_a_network(root: Path, name: str) -> None:
         assert net(images).shape == (2, 7)
 
 
-def test_small_cnn_has_about_575_thousand_parameters(root: Path) -> None:
+def test_small_cnn_has_the_parameters_that_its_config_says(root: Path) -> None:
     net = build_model(compose(root, "small_cnn"), 7, 1, 48)
     assert sum(parameter.numel() for parameter in net.parameters()) == 1_128_167
 
