@@ -52,6 +52,9 @@ class BesideBareLoop(pl.Callback):
     def on_train_epoch_end(self, *args: Any) -> None:
         self.ours.append(time.perf_counter() - self._start - self._validation)
 
+    def on_fit_end(self, *args: Any) -> None:
+        del self._loader  # its workers end with it, and would otherwise be waited for
+
 
 def measure(console: Console) -> None:
     """Print images per second of both, measured in turn, and their ratio."""
