@@ -234,6 +234,9 @@ def explain(message: str, config_name: str) -> str:
         hint = did_you_mean(leaf, siblings).replace("'", f"'{group}." if group else "'", 1) if group else ""
         hint = hint or did_you_mean(name, known)
         here = f" {group} has: {', '.join(siblings)}." if siblings and group else ""
+        if folder in config_check.groups(conf_dir()) and any(re.match("experiment=.*,", arg) for arg in sys.argv):
+            # Hydra composes a sweep's config without what is swept over.
+            here += f" Where a sweep chooses the experiment, choose the {folder} too: {group}=<one of them>."
         return f"{name}: there is no such key.{hint}{here} (A key that is to be new is written +{name}=...)"
     return message
 
