@@ -19,6 +19,8 @@ from torch import nn
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from fer.data.base import FERDataModule
+from fer.models.fusion import Fusion
+from fer.models.timm_model import TimmModel
 from fer.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,8 @@ _PROGRESS = 2_000  # images from which on a progress bar is shown
 
 def are_constant(module: FERModule, datamodule: FERDataModule) -> bool:
     """Say whether an image's features are the same in every epoch: frozen backbone, same input."""
-    frozen = bool(getattr(module.net, "freeze", False))
+    # A network of the user's own may mean something else by `freeze`, and has no features to hand out.
+    frozen = isinstance(module.net, TimmModel | Fusion) and module.net.freeze
     return frozen and not len(datamodule.augment) and module.mix is None
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import TINY
 
+from fer.features import are_constant
 from fer.models.timm_model import TimmModel
 
 FROZEN = (
@@ -43,6 +45,15 @@ def test_training_on_cached_features_is_the_same_training(train_here: Train, tmp
     for key in a:
         torch.testing.assert_close(a[key], b[key], rtol=1e-4, atol=1e-6)
     assert (with_cache / "history.csv").read_text().count("\n") == 4
+
+
+def test_a_network_of_ones_own_may_call_anything_freeze() -> None:
+    net, augment = torch.nn.Linear(2, 2), ()
+    net.freeze = lambda: None
+    module, data = SimpleNamespace(net=net, mix=None), SimpleNamespace(augment=augment)
+    assert not are_constant(module, data)
+    module.net = TimmModel(7, 1, 32, "test_resnet", freeze=True)
+    assert are_constant(module, data)
 
 
 def test_the_backbone_sees_each_image_once(train_here: Train, tmp_path: Path, passes: list[int]) -> None:
