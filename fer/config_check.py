@@ -120,7 +120,7 @@ def check(cfg: DictConfig) -> None:
             problems.append(
                 f"{key}={precision}: must be one of {', '.join(PRECISIONS)}.{did_you_mean(str(precision), PRECISIONS)}"
             )
-    problems += _wrong_names(values, config) + _idle_reasons(config)
+    problems += _wrong_names(values, config) + _wrong_together(values) + _idle_reasons(config)
     if problems:
         raise ConfigError("\n  ".join(problems) if len(problems) == 1 else "\n  ".join(["", *problems]))
 
@@ -146,27 +146,6 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
         for name in datasets
         if name not in known
     ]
-    strategy = str(values.get("trainer.strategy.start_method", values.get("trainer.strategy")))
-    if re.search("spawn|fork|notebook", strategy):
-        problems.append(
-            f"trainer.strategy={strategy}: the best score and checkpoint would be lost with the processes that it "
-            f"starts. Use trainer.strategy=ddp (on CPUs trainer=ddp_cpu)."
-        )
-    sharded = "fsdp" in str(values.get("trainer.strategy._target_", values.get("trainer.strategy"))).lower()
-    if sharded and "muon" in str(values.get("optimizer.name")).lower():
-        problems.append(
-            f"optimizer.name={values['optimizer.name']}: FSDP flattens the matrices that it makes orthogonal. Use "
-            f"another optimiser, or trainer.strategy=ddp."
-        )
-    if values.get("trainer.strategy.use_orig_params") is False:
-        problems.append(
-            "trainer.strategy.use_orig_params=false: weights that FSDP melts into one cannot each have their own "
-            "weight decay and learning rate. Leave it out."
-        )
-    if values.get("data.mode") == "multi_target" and "MultiTarget" not in str(
-        values.get("loss._target_", "MultiTarget")
-    ):
-        problems.append("data.mode=multi_target: its targets are no distribution; it needs loss=multi_target.")
     monitor = str(config.get("monitor", "val/loss"))
     split, _, score = monitor.partition("/")
     if split == "test":
@@ -193,6 +172,33 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
         optimizers = timm_optimizers()
         if optimizers and str(name).lower() not in optimizers:
             problems.append(f"optimizer.name={name}: no such optimiser.{did_you_mean(str(name), optimizers)}")
+    return problems
+
+
+def _wrong_together(values: Mapping[str, Any]) -> list[str]:
+    """Name the options that exclude one another or what the run is to leave."""
+    problems = []
+    strategy = str(values.get("trainer.strategy.start_method", values.get("trainer.strategy")))
+    if re.search("spawn|fork|notebook", strategy):
+        problems.append(
+            f"trainer.strategy={strategy}: the best score and checkpoint would be lost with the processes that it "
+            f"starts. Use trainer.strategy=ddp (on CPUs trainer=ddp_cpu)."
+        )
+    sharded = "fsdp" in str(values.get("trainer.strategy._target_", values.get("trainer.strategy"))).lower()
+    if sharded and "muon" in str(values.get("optimizer.name")).lower():
+        problems.append(
+            f"optimizer.name={values['optimizer.name']}: FSDP flattens the matrices that it makes orthogonal. Use "
+            f"another optimiser, or trainer.strategy=ddp."
+        )
+    if values.get("trainer.strategy.use_orig_params") is False:
+        problems.append(
+            "trainer.strategy.use_orig_params=false: weights that FSDP melts into one cannot each have their own "
+            "weight decay and learning rate. Leave it out."
+        )
+    if values.get("data.mode") == "multi_target" and "MultiTarget" not in str(
+        values.get("loss._target_", "MultiTarget")
+    ):
+        problems.append("data.mode=multi_target: its targets are no distribution; it needs loss=multi_target.")
     return problems
 
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 _FAILURE = "error.txt"
 _REPEATS = ("seed", "data.fold")  # jobs that differ in these alone repeat one another
+_COLUMNS = {
+    ("train", "accuracy"): "train acc",
+    ("val", "accuracy"): "val acc",
+    ("val", "f1_macro"): "val macro F1",
+    ("test", "accuracy"): "test acc",
+    ("test", "f1_macro"): "test macro F1",
+}
 _folder: Path | None = None
 _select_by = "score"
 
@@ -123,24 +130,8 @@ def report() -> None:
     # What all jobs have in common tells none of them apart.
     keys = list(dict.fromkeys(key for row in rows for key in row["overrides"]))
     varied = [key for key in keys if len({row["overrides"].get(key) for row in rows}) > 1] or keys
-    monitor = next((row["monitor"] for row in rows if "monitor" in row), "score")
-    names = {"accuracy": "acc", "f1_macro": "macro F1"}
-    scores = [(split, score) for split in ("val", "test") for score in names if f"{split}/{score}" != monitor]
-    scores = [(split, score) for split, score in scores if any(split in row for row in rows)]
-    if any(row.get("train") for row in rows):
-        scores.insert(0, ("train", "accuracy"))
-    gaps = ["gap"] if any(row.get("gap") is not None for row in rows) else []
-    header = ["job", *varied, monitor, "epoch", *(f"{split} {names[score]}" for split, score in scores), *gaps]
-    lines = []
-    for row in rows:
-        line = [row["job"], *(row["overrides"].get(key, "") for key in varied)]
-        if "score" in row:
-            line += [f"{row['score']:.4f}", str(row["epoch"])]
-            line += [f"{row[split][score]:.4f}" if row.get(split) else "" for split, score in scores]
-            line += [f"{row['gap']:+.3f}" if row.get("gap") is not None else "" for _ in gaps]
-        else:
-            line += ["failed", "", *[""] * len([*scores, *gaps])]
-        lines.append(line)
+    scores = _scores(rows)
+    header, *lines = _lines(rows, varied, scores)
     order = ", best first" if any(row.get("epoch") for row in rows) else ""
     table = Table(title=f"{len(rows)} jobs{order}", title_justify="left", box=None)
     for name in header:
@@ -158,10 +149,8 @@ def report() -> None:
     with (_folder / "sweep.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*header, "folder", "error", "stamp"])
-        writer.writerows(
-            [*line, str(row["folder"]), row.get("error", ""), row.get("stamp") or ""]
-            for line, row in zip(lines, rows, strict=True)
-        )
+        for row, line in zip(rows, lines, strict=True):
+            writer.writerow([*line, str(row["folder"]), row.get("error", ""), row.get("stamp") or ""])
     _draw(_folder, [row for row in rows if row.get("epoch")], [key for key in varied if key not in _REPEATS])
     best = choose(rows, _select_by)
     if best is not None:
@@ -172,6 +161,36 @@ def report() -> None:
             soft_wrap=True, highlight=False,
         )  # fmt: skip
     console.print(f"sweep: {_folder}  (compare: tensorboard --logdir {_folder})", soft_wrap=True, highlight=False)
+
+
+def _monitor(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the name of the score that the jobs are compared by."""
+    return next((row["monitor"] for row in rows if "monitor" in row), "score")
+
+
+def _scores(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return split and name of each score that some job has, without the one that the jobs are compared by."""
+    return [
+        (split, score)
+        for split, score in _COLUMNS
+        if any(row.get(split) for row in rows) and f"{split}/{score}" != _monitor(rows)
+    ]
+
+
+def _lines(rows: Sequence[dict[str, Any]], varied: Sequence[str], scores: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return the table of all jobs as text: the header, then a line for each job."""
+    gaps = ["gap"] if any(row.get("gap") is not None for row in rows) else []
+    lines = [["job", *varied, _monitor(rows), "epoch", *(_COLUMNS[score] for score in scores), *gaps]]
+    for row in rows:
+        line = [row["job"], *(row["overrides"].get(key, "") for key in varied)]
+        if "score" in row:
+            line += [f"{row['score']:.4f}", str(row["epoch"])]
+            line += [f"{row[split][score]:.4f}" if row.get(split) else "" for split, score in scores]
+            line += [f"{row['gap']:+.3f}" if row.get("gap") is not None else "" for _ in gaps]
+        else:
+            line += ["failed"]
+        lines.append(line + [""] * (len(lines[0]) - len(line)))
+    return lines
 
 
 def _print_means(
@@ -188,9 +207,8 @@ def _print_means(
             groups.setdefault(tuple(row["overrides"].get(key, "") for key in choices), []).append(row)
     if not repeated or all(len(group) < 2 for group in groups.values()):
         return
-    monitor = next(row["monitor"] for row in rows if "monitor" in row)
     table = Table(title=f"mean and standard deviation over {' and '.join(repeated)}", title_justify="left", box=None)
-    for name in (*choices, "n", *(f"{split} {score}" if split else monitor for split, score in scores)):
+    for name in (*choices, "n", *(f"{split} {score}" if split else _monitor(rows) for split, score in scores)):
         table.add_column(name, justify="left" if name in choices else "right")
     for choice, group in groups.items():
         cells = []

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,17 @@ def test_every_optimizer_takes_a_step(name: str) -> None:
         assert parameter.isfinite().all(), key
         if key != "0.bias":  # which the batch norm takes out again
             assert not torch.equal(parameter, before[key]), key
+
+
+def test_the_readme_names_every_option() -> None:
+    readme = (REPO / "README.md").read_text()
+    missing = [
+        f"{group}={name}"
+        for group in set(config_check.groups(CONF)) - {"logger"}
+        for name in config_check.options(CONF, group)
+        if not re.search(rf"[`=,]{name}[`,\]\s]", readme)
+    ]
+    assert not missing
 
 
 def test_every_config_says_what_it_is() -> None:
