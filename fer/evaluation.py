@@ -17,7 +17,7 @@ from fer.leak_check import Seen
 from fer.metrics import CALIBRATION_BINS, SCORES, final_scores
 from fer.module import FERModule
 from fer.protocol import stamp_of_test
-from fer.results import Predictions, class_table, write_json, write_predictions
+from fer.results import Predictions, class_table, said_of_tta, write_json, write_predictions
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,8 @@ def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
     def say(text: str, style: str = "") -> None:
         console.print(text, soft_wrap=True, highlight=False, style=style)
 
-    console.print(class_table({metrics["split"]: metrics["test"]}, f"{metrics['data']}, {metrics['split']}"))
+    title = f"{metrics['data']}, {metrics['split']}{said_of_tta(metrics['tta'])}"
+    console.print(class_table({metrics["split"]: metrics["test"]}, title))
     parts = {"all": metrics["test"]}
     if "restricted" in metrics:
         parts["common classes only"] = metrics["restricted"]

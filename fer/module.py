@@ -137,9 +137,9 @@ class FERModule(pl.LightningModule):
         scores, _ = epoch_scores(self.train_metrics, self.classes)
         scores["train/loss"] = self.train_loss.compute()
         self.train_loss.reset()
+        lr = self.trainer.optimizers[0].param_groups[0]["lr"]
         # Already the same on every process; sync_dist keeps Lightning from warning of that.
-        self.log_dict(scores, sync_dist=True)
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log_dict({**scores, "lr": lr}, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's validation scores, and keep its confusion matrix for the callbacks."""

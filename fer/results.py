@@ -154,7 +154,7 @@ def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) ->
     """Print each split's scores per class, the last epoch's beside the best's, and where the run lies."""
     console = Console()
     splits = [split for split in ("val", "test") if split in metrics]
-    title = f"best epoch {metrics['best_epoch'] + 1} by {metrics['monitor']}"
+    title = f"best epoch {metrics['best_epoch'] + 1} by {metrics['monitor']}{said_of_tta(metrics['tta'])}"
     table = class_table({split: metrics[split] for split in splits}, title, metrics["monitor"].partition("/")[2])
     console.print(table)
     last = metrics["last_epoch"]
@@ -166,6 +166,11 @@ def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) ->
     for note in notes:
         console.print(note, soft_wrap=True, highlight=False)
     console.print(f"run: {run}", soft_wrap=True, highlight=False)
+
+
+def said_of_tta(tta: str) -> str:
+    """Return what a table's title says of test-time augmentation."""
+    return "" if tta == "none" else f"; scores with tta={tta}"
 
 
 def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: str = "") -> Table:

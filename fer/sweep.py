@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -11,7 +12,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, flag_override
 
 from fer import config_check
 
@@ -48,6 +49,25 @@ class RememberFolder(Callback):
         _folder.mkdir(parents=True, exist_ok=True)  # an Optuna study's database stands in it before any job does
 
 
+class ResumeStudy(Callback):
+    """Hydra callback: an Optuna study that goes on (it was killed, say) runs what is left of its n_trials."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called before the first trial."""
+        import optuna
+
+        sweeper = config.hydra.sweeper
+        try:
+            study = optuna.load_study(study_name=sweeper.study_name, storage=sweeper.storage)
+        except KeyError:
+            return  # it begins
+        done = sum(trial.state.is_finished() for trial in study.trials)
+        left = max(sweeper.n_trials - done, 0)
+        print(f"study {sweeper.study_name}: {done} of {sweeper.n_trials} trials are done, {left} to go", flush=True)
+        with flag_override(config, "readonly", False):
+            sweeper.n_trials = left
+
+
 def note_failure(message: str) -> None:
     """Leave a failed job's error in its folder."""
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -75,7 +95,7 @@ def collect(folder: Path) -> list[dict[str, Any]]:
                 row |= _training(job, metrics["best_epoch"])
             else:  # of fer.test, which chooses nothing
                 row |= {"monitor": "test/accuracy", "score": metrics["test"]["accuracy"], "epoch": ""}
-            row["stamp"] = metrics["stamp"]
+            row |= {"stamp": metrics["stamp"], "tta": metrics["tta"]}
         else:
             error = job / _FAILURE
             row["error"] = error.read_text().strip().splitlines()[0] if error.is_file() else "did not finish"
@@ -127,13 +147,17 @@ def report() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from fer.results import said_of_tta
+
     # What all jobs have in common tells none of them apart.
     keys = list(dict.fromkeys(key for row in rows for key in row["overrides"]))
     varied = [key for key in keys if len({row["overrides"].get(key) for row in rows}) > 1] or keys
     scores = _scores(rows)
     header, *lines = _lines(rows, varied, scores)
     order = ", best first" if any(row.get("epoch") for row in rows) else ""
-    table = Table(title=f"{len(rows)} jobs{order}", title_justify="left", box=None)
+    ttas = {row["tta"] for row in rows if "tta" in row}
+    tta = said_of_tta(ttas.pop()) if len(ttas) == 1 else ""
+    table = Table(title=f"{len(rows)} jobs{order}{tta}", title_justify="left", box=None)
     for name in header:
         table.add_column(name, justify="left" if name in varied else "right")
     for line in lines:
@@ -169,11 +193,18 @@ def _monitor(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _scores(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Return split and name of each score that some job has, without the one that the jobs are compared by."""
+    """Return split and name of each score that some job has and that does not repeat the one they are compared by.
+
+    With test-time augmentation the score of the best epoch and that of its checkpoint are two.
+    """
+
+    def repeats(row: dict[str, Any], split: str, score: str) -> bool:
+        return f"{split}/{score}" == row.get("monitor") and math.isclose(row[split][score], row["score"], rel_tol=1e-4)
+
     return [
         (split, score)
         for split, score in _COLUMNS
-        if any(row.get(split) for row in rows) and f"{split}/{score}" != _monitor(rows)
+        if any(row.get(split) and not repeats(row, split, score) for row in rows)
     ]
 
 

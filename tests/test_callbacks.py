@@ -141,8 +141,10 @@ def test_optuna_sweep_with_pruning_goes_on_after_a_stop(command: Run, tmp_path: 
     assert "3 jobs, best first" in done.stdout
     study = optuna.load_study(study_name="optuna_lr", storage=f"sqlite:///{tmp_path}/sweep/study.db")
     assert len(study.trials) == 3
-    again = command(*options, "hydra.sweeper.n_trials=1")
+    again = command(*options, "hydra.sweeper.n_trials=4")
     assert again.returncode == 0, again.stderr
+    assert "3 of 4 trials are done, 1 to go" in again.stdout
+    assert "4 jobs, best first" in again.stdout
     study = optuna.load_study(study_name="optuna_lr", storage=f"sqlite:///{tmp_path}/sweep/study.db")
     assert len(study.trials) == 4
     for trial in study.trials:

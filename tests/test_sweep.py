@@ -19,6 +19,7 @@ def job(folder: Path, number: int, score: float, train_loss: float, val_loss: fl
     (run / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"optimizer.lr={lr}"]))
     scores = {"accuracy": score, "f1_macro": score}
     metrics = {"monitor": "val/f1_macro", "best_score": score, "best_epoch": 1, "stamp": None, "val": scores}
+    metrics["tta"] = "none"
     (run / "metrics.json").write_text(json.dumps(metrics))
     with (run / "history.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -52,6 +53,21 @@ def test_the_best_job_is_chosen_by_score_or_by_generalisation_gap(
     lines = list(csv.DictReader((jobs / "sweep.csv").open()))
     assert [line["gap"] for line in lines] == ["+1.000", "+0.100", "-0.200", "+0.000"]
     assert {line["train acc"] for line in lines} == {"0.7000"}
+
+
+def test_the_table_gives_the_augmented_score_beside_the_one_that_chose(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    sweep.report()
+    assert "val macro F1" not in (jobs / "sweep.csv").read_text()  # what they are sorted by
+    for path in jobs.glob("*/metrics.json"):
+        metrics = json.loads(path.read_text())
+        path.write_text(json.dumps({**metrics, "tta": "flip", "val": {"accuracy": 0.5, "f1_macro": 0.4321}}))
+    sweep.report()
+    assert "scores with tta=flip" in capsys.readouterr().out
+    lines = list(csv.DictReader((jobs / "sweep.csv").open()))
+    assert [line["val macro F1"] for line in lines] == ["0.4321"] * 4
 
 
 def test_no_job_is_chosen_where_none_has_a_score(tmp_path: Path) -> None:

@@ -3,21 +3,25 @@
 import gzip
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fakes
 import numpy as np
 import pytest
+import torch
 from conftest import SHARED
 from fakes_lab import votes, votes_for, write_ferplus_microsoft, write_votes
+from torch.nn.functional import one_hot
 
+from fer.checkpoint import load_module
 from fer.data.fer2013 import rows_of
 from fer.data.ferplus import FERPlus
 from fer.data.labels import BASIC, EMOTIONS
 from fer.data.samples import Samples
 from fer.data.votes import COLUMNS, MODES, distributions, read_votes
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError
+from fer.results import read_history
 
 needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the real votes are not here")
 REAL = SHARED / "data/fer2013new.csv.gz"
@@ -322,6 +326,33 @@ def test_modes_are_for_training(tmp_path: Path) -> None:
     multi = read(tmp_path / "data", mode="multi_target")
     assert multi.targets is not None
     assert said(multi.targets[4]) == {"happy": 0.4, "sad": 0.3, "angry": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("mode", "loss"),
+    [("crossentropy", "cross_entropy"), ("majority", "cross_entropy"), ("multi_target", "multi_target")],
+)
+def test_training_asks_for_what_the_raters_saw(
+    tmp_path: Path, train_here: Callable[..., Path], mode: str, loss: str
+) -> None:
+    starts = (TRAIN, sum(row.usage != "PrivateTest" for row in ROWS))  # each split has all classes
+    write(tmp_path / "data", SPECIAL | dict.fromkeys(starts, votes(contempt=9, sad=1)))
+    run = train_here(
+        "data=ferplus", f"data.root={tmp_path / 'data'}", f"data.mode={mode}", f"loss={loss}", "model=fully_connected",
+        "transforms=none", "optimizer=sgd", "optimizer.lr=1e-12", "data.batch_size=1", "data.num_workers=0",
+        "trainer.accelerator=cpu", "trainer.max_epochs=1",
+    )  # fmt: skip
+    module, samples = load_module(run / "checkpoints" / "last.ckpt").eval(), read(tmp_path / "data", mode=mode)
+    train = samples.splits == "train"
+    with torch.no_grad():
+        log_p = module(torch.from_numpy(samples.images[train])).log_softmax(1)
+    labels = torch.from_numpy(samples.labels[train])
+    targets = one_hot(labels, 8) if samples.targets is None else torch.from_numpy(samples.targets[train])
+    if mode == "multi_target":
+        wanted = -torch.where(targets > 0, log_p, -torch.inf).amax(1).mean()
+    else:
+        wanted = -(targets * log_p).sum(1).mean()
+    assert read_history(run / "history.csv")["train/loss"] == pytest.approx([wanted.item()], rel=1e-4)
 
 
 @pytest.mark.parametrize("mode", MODES)
