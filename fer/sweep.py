@@ -175,9 +175,10 @@ def report() -> None:
         writer.writerow([*header, "folder", "error", "stamp"])
         for row, line in zip(rows, lines, strict=True):
             writer.writerow([*line, str(row["folder"]), row.get("error", ""), row.get("stamp") or ""])
-    _draw(_folder, [row for row in rows if row.get("epoch")], [key for key in varied if key not in _REPEATS])
+    choices = [key for key in varied if key not in _REPEATS]
+    _draw(_folder, [row for row in rows if row.get("epoch")], choices)
     best = choose(rows, _select_by)
-    if best is not None:
+    if best is not None and choices:  # the best of several seeds was lucky
         _write_best(_folder, best, len(rows))
         console.print(
             f"best by {_select_by}: job {best['job']}; "

@@ -70,6 +70,17 @@ def test_the_table_gives_the_augmented_score_beside_the_one_that_chose(
     assert [line["val macro F1"] for line in lines] == ["0.4321"] * 4
 
 
+def test_no_seed_is_the_best(jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        (jobs / str(number) / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"seed={number}"]))
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    sweep.report()
+    said = capsys.readouterr().out
+    assert "mean and standard deviation over seed" in said
+    assert "best by" not in said
+    assert not (jobs / "experiment").exists()
+
+
 def test_no_job_is_chosen_where_none_has_a_score(tmp_path: Path) -> None:
     assert sweep.choose([{"job": "0", "error": "did not finish"}], "gap") is None
 
