@@ -197,8 +197,9 @@ def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: s
         table.add_row(name, *(cell for scores in parts.values() for cell in cells(scores, name)))
     table.add_row()
     for label, key, position in (
+        ("macro precision", "precision_macro", 0),
+        ("balanced accuracy", "balanced_accuracy", 1),  # the macro average of recall
         ("macro F1", "f1_macro", 2),
-        ("balanced accuracy", "balanced_accuracy", 1),
         ("accuracy", "accuracy", 2),
     ):
         row = [label]

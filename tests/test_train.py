@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,7 +69,10 @@ def test_what_a_run_leaves(train_here: Train, capfd: pytest.CaptureFixture[str])
 
     out = capfd.readouterr().out
     assert "synthetic: train 22" in out
-    assert "macro F1" in out
+    metrics = json.loads((run / "metrics.json").read_text())
+    averages = {"macro precision": "precision_macro", "balanced accuracy": "balanced_accuracy", "macro F1": "f1_macro"}
+    for name, key in averages.items():
+        assert re.search(rf"{name} .*{metrics['val'][key]:.3f} .*{metrics['test'][key]:.3f} ", out), (name, out)
     assert f"run: {run}" in out
 
 
