@@ -18,6 +18,7 @@ from fer import config_check
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _FAILURE = "error.txt"
 _REPEATS = ("seed", "data.fold")  # jobs that differ in these alone repeat one another
@@ -145,7 +146,6 @@ def report() -> None:
     if not rows:
         return
     from rich.console import Console
-    from rich.table import Table
 
     from fer.results import said_of_tta
 
@@ -154,27 +154,29 @@ def report() -> None:
     varied = [key for key in keys if len({row["overrides"].get(key) for row in rows}) > 1] or keys
     scores = _scores(rows)
     header, *lines = _lines(rows, varied, scores)
+    with (_folder / "sweep.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*header, "folder", "error", "stamp"])
+        for row, line in zip(rows, lines, strict=True):
+            writer.writerow([*line, str(row["folder"]), row.get("error", ""), row.get("stamp") or ""])
     order = ", best first" if any(row.get("epoch") for row in rows) else ""
     ttas = {row["tta"] for row in rows if "tta" in row}
     tta = said_of_tta(ttas.pop()) if len(ttas) == 1 else ""
-    table = Table(title=f"{len(rows)} jobs{order}{tta}", title_justify="left", box=None)
-    for name in header:
-        table.add_column(name, justify="left" if name in varied else "right")
-    for line in lines:
-        table.add_row(*line)
-    console = Console()
-    console.print(table)
+    console, title = Console(), f"{len(rows)} jobs{order}{tta}"
+    if len(varied) <= 4:
+        console.print(_table(title, header, lines, varied))
+    else:  # a search: side by side, its choices would leave no room for the scores
+        end, best_lines = 1 + len(varied), lines[:3]
+        console.print(_table(title, [header[0], *header[end:]], [[line[0], *line[end:]] for line in lines], []))
+        jobs = ["", *(line[0] for line in best_lines)]
+        turned = [[key, *(_rounded(line[place]) for line in best_lines)] for place, key in enumerate(varied, 1)]
+        console.print(_table("choices of the best (all of them: sweep.csv)", jobs, turned, jobs))
     _print_means(console, rows, varied, [("", "score"), *scores])
     for row in rows:
         if row.get("stamp"):
             console.print(f"job {row['job']}: {row['stamp']}", soft_wrap=True, highlight=False, style="bold red")
         if "error" in row:
             console.print(f"job {row['job']} failed: {row['error']}", soft_wrap=True, highlight=False, style="red")
-    with (_folder / "sweep.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*header, "folder", "error", "stamp"])
-        for row, line in zip(rows, lines, strict=True):
-            writer.writerow([*line, str(row["folder"]), row.get("error", ""), row.get("stamp") or ""])
     choices = [key for key in varied if key not in _REPEATS]
     _draw(_folder, [row for row in rows if row.get("epoch")], choices)
     best = choose(rows, _select_by)
@@ -223,6 +225,25 @@ def _lines(rows: Sequence[dict[str, Any]], varied: Sequence[str], scores: Sequen
             line += ["failed"]
         lines.append(line + [""] * (len(lines[0]) - len(line)))
     return lines
+
+
+def _rounded(value: str) -> str:
+    """Return a number of many digits, as a search draws them, with four; anything else as it is."""
+    try:
+        return f"{float(value):.4g}" if len(value) > 8 else value
+    except ValueError:
+        return value
+
+
+def _table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]], choices: Sequence[str]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None)
+    for name in header:
+        table.add_column(name, justify="left" if name in choices else "right")
+    for line in lines:
+        table.add_row(*line)
+    return table
 
 
 def _print_means(

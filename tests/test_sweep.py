@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,21 @@ def test_the_table_gives_the_augmented_score_beside_the_one_that_chose(
     assert "scores with tta=flip" in capsys.readouterr().out
     lines = list(csv.DictReader((jobs / "sweep.csv").open()))
     assert [line["val macro F1"] for line in lines] == ["0.4321"] * 4
+
+
+def test_a_searchs_many_choices_leave_room_for_the_scores(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(4):
+        choices = [f"model.part_{n}={number + n / 7}" for n in range(12)]
+        (jobs / str(number) / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(choices))
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    sweep.report()
+    table, _, best = capsys.readouterr().out.partition("choices of the best")
+    for score in ("0.6000", "0.5800", "0.5700", "0.2000", "+1.000"):
+        assert score in table
+    assert re.search(r"model\.part_1 +0\.1429 +1\.143 +2\.143 *\n", best)  # of the three best jobs
+    assert "0.14285714285714285" in (jobs / "sweep.csv").read_text()
 
 
 def test_no_seed_is_the_best(jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
