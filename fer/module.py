@@ -122,15 +122,19 @@ class FERModule(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Score a batch of ``image`` and ``label``."""
-        logits = self.net.head(batch["features"]) if "features" in batch else self(batch["image"])  # type: ignore[operator]
+        (logits,) = self._logits(batch, "none")
         self.val_loss.update(self.loss(logits, batch["label"]), len(batch["label"]))
         self.val_metrics.update(logits.argmax(1), batch["label"])
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return ``probabilities`` float32 (B, C) and the batch's ``row`` and ``label``."""
-        views = _views(batch["image"], self.tta)
-        probabilities = torch.stack([self(view).float().softmax(1) for view in views]).mean(0)
+        probabilities = torch.stack([logits.float().softmax(1) for logits in self._logits(batch, self.tta)]).mean(0)
         return {"probabilities": probabilities, "row": batch["row"], "label": batch["label"]}
+
+    def _logits(self, batch: dict[str, Tensor], tta: str) -> list[Tensor]:
+        if "features" in batch:  # of the images as they are
+            return [self.net.head(batch["features"])]  # type: ignore[operator]
+        return [self(view) for view in _views(batch["image"], tta)]
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's training scores."""

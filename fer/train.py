@@ -87,8 +87,9 @@ def train(cfg: "DictConfig") -> float | None:
     if not first or not trainer.is_global_zero or trainer.fast_dev_run:
         return None
 
-    # Score the best checkpoint on one device, the test split once; on images, as anyone else would.
-    datamodule.features = None
+    # Score the best checkpoint on one device, the test split once.
+    if config["tta"] != "none":
+        datamodule.features = None  # they are of the images as they are
     checkpoint = run_folder.best(trainer)
     own = [target.rpartition(".")[0] for target in targets([config["model"], loss])]  # this run trusts itself
     best = load_module(checkpoint.best_model_path, allow_targets=own)

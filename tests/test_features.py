@@ -59,10 +59,14 @@ def test_a_network_of_ones_own_may_call_anything_freeze() -> None:
 def test_the_backbone_sees_each_image_once(train_here: Train, tmp_path: Path, passes: list[int]) -> None:
     cache = f"data.cache_dir={tmp_path}/cache"
     train_here(*FROZEN, cache, name="first")
-    first = sum(passes)
+    once = sum(passes)
     passes.clear()
     train_here(*FROZEN, cache, "optimizer.lr=0.01", name="second")
-    assert first - sum(passes) == 280  # what the first run computed for the second too
+    assert sum(passes) == once - 280  # what the first run computed for the second too
+    assert sum(passes) < 10  # trying the network out
+    passes.clear()
+    train_here(*FROZEN, cache, "tta=flip", name="mirrored")
+    assert sum(passes) > 2 * 50  # validation and test images, and their mirror images
     passes.clear()
     train_here(*FROZEN, cache, "cache_features=false", name="third")
     assert sum(passes) > 3 * 220

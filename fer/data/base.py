@@ -159,7 +159,7 @@ class FERDataModule(pl.LightningDataModule):
         self.exclude, self.fold, self.folds = exclude, fold, folds
         self.select_on_test = select_on_test
         self.augment = Augment(transforms or {})
-        self.features: npt.NDArray[np.float32] | None = None  # set by fer.features, for training and validation
+        self.features: npt.NDArray[np.float32] | None = None  # set by fer.train, from fer.features
         self._samples: Samples | None = None
 
     def read(self) -> Samples:
