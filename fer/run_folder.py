@@ -87,6 +87,7 @@ def quieten(first: bool) -> None:
         r".*your dataloader is not resumable.*",  # it is: fer.data.sampling goes on in mid-epoch
         r".*smaller than the logging interval.*",  # epochs are logged whatever the interval
         r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
+        r".*in eval mode at the start of training.*",  # a frozen backbone is, on purpose
         r".*custom batch sampler.*for prediction.*",  # EvalBatches returns every sample once
     ):
         warnings.filterwarnings("ignore", message=message)
