@@ -43,10 +43,10 @@ class Run:
     tests: dict[str, tuple[Path, Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
-    def stamps(self) -> list[str]:
-        """What must not be overlooked about its scores."""
-        found = [self.metrics["stamp"]] if self.metrics.get("stamp") else []
-        return found + [f"{name}: {metrics['stamp']}" for name, (_, metrics) in self.tests.items() if metrics["stamp"]]
+    def stamp(self) -> str:
+        """What must not be overlooked about its scores; empty if nothing."""
+        tests = (f"{name}: {metrics['stamp']}" for name, (_, metrics) in self.tests.items() if metrics["stamp"])
+        return " ".join(filter(None, [self.metrics.get("stamp"), *tests]))
 
 
 def find_runs(where: str | Sequence[str]) -> list[Run]:
@@ -148,7 +148,7 @@ def score_table(runs: Sequence[Run], score: str) -> tuple[list[str], list[list[s
             row.append(_show(found.get("test"), score))
             if name in clean:
                 row.append(_show(found.get("clean"), score))
-        if run.stamps:
+        if run.stamp:
             row[0] += " (!)"
         rows.append(row)
     return header, rows
@@ -256,7 +256,7 @@ def write_markdown(
         return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
     lines = ["# Comparison of runs", "", *table(*scores), "", COLUMNS, ""]
-    lines += [f"**{run.name}: {'; '.join(run.stamps)}**\n" for run in runs if run.stamps]
+    lines += [f"**{run.name}: {run.stamp}**\n" for run in runs if run.stamp]
     lines += [f"- {line}" for line in leak_lines(runs)]
     lines += ["", "## F1 per class", "", *table(*per_class)]
     if mcnemar:

@@ -32,7 +32,7 @@ def report(cfg: "DictConfig") -> None:
     runs = comparison.find_runs(config["runs"])
     header, rows = comparison.score_table(runs, score)
     per_class_header, per_class = comparison.class_f1_table(runs)
-    stamped = [run for run in runs if run.stamps]
+    stamped = [run for run in runs if run.stamp]
 
     count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
     page = Page("Comparison of runs", f"{count}, by {score.replace('_', ' ')}; best on validation first.")
@@ -40,7 +40,7 @@ def report(cfg: "DictConfig") -> None:
     page.table(header, rows)
     page.text(comparison.COLUMNS, "note")
     for run in stamped:
-        page.text(f"{run.name}: {'; '.join(run.stamps)}", "stamp")
+        page.text(f"{run.name}: {run.stamp}", "stamp")
     for line in comparison.leak_lines(runs):
         page.text(line)
     page.section("F1 per class")
@@ -64,7 +64,7 @@ def report(cfg: "DictConfig") -> None:
     if tests:
         console.print(comparison.rich_table("McNemar's test", comparison.MCNEMAR_HEADER, tests))
     for run in stamped:
-        console.print(f"{run.name}: {'; '.join(run.stamps)}", style="bold red", soft_wrap=True, highlight=False)
+        console.print(f"{run.name}: {run.stamp}", style="bold red", soft_wrap=True, highlight=False)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 

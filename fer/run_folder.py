@@ -162,7 +162,7 @@ def summary(
     return {
         "name": config["name"],
         "data": HydraConfig.get().runtime.choices.get("data"),
-        "model": HydraConfig.get().runtime.choices.get("model"),
+        "model": config["model"].get("name", HydraConfig.get().runtime.choices.get("model")),  # timm's own name
         "stamp": SELECTED_ON_TEST if config["data"]["select_on_test"] else None,
         "monitor": checkpoint.monitor,
         "best_score": float(checkpoint.best_model_score),

@@ -15,7 +15,7 @@ Here = Callable[..., Path]
 @pytest.fixture
 def two_runs(train_here: Here, run_here: Here) -> tuple[Path, Path]:
     first = train_here(*TINY, name="runs/first")
-    second = train_here(*TINY, "optimizer.lr=0.01", name="runs/second")
+    second = train_here(*TINY, "model=timm", "model.name=test_resnet", name="runs/second")
     for run in (first, second):
         run_here(
             "fer.test", f"ckpt={run}", "data=synthetic", "data.num_samples=300", "data.generator_seed=5",
@@ -48,6 +48,7 @@ def test_two_runs_and_their_tests(
         with (tmp_path / "runs" / row["run"] / "history.csv").open(newline="") as file:
             history = list(csv.DictReader(file))
         assert row["train"] == f"{float(history[own['best_epoch']]['train/accuracy']):.3f}"
+    assert {row["run"]: row["model"] for row in rows} == {"first": "simple_conv", "second": "test_resnet"}
     order = [next(run for run in two_runs if run.name == row["run"]) for row in rows]
     first, second = (answers(run, "test") for run in order)
     only = sum(first[i] and not second[i] for i in first), sum(second[i] and not first[i] for i in first)
