@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fer import features
 
-EPOCHS, IMAGES = 20, 1000
+EPOCHS, IMAGES = 20, 2000
 
 
 def measure(console: Console) -> None:
