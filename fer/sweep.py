@@ -238,9 +238,9 @@ def _rounded(value: str) -> str:
 def _table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]], choices: Sequence[str]) -> "Table":
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None)
-    for name in header:
-        table.add_column(name, justify="left" if name in choices else "right")
+    table = Table(title=title, title_justify="left", box=None, collapse_padding=True, pad_edge=False)
+    for name in header:  # where a terminal is narrow, names of several words wrap, and keys stay whole
+        table.add_column(name, justify="left" if name in choices else "right", no_wrap=" " not in name)
     for line in lines:
         table.add_row(*line)
     return table
