@@ -250,8 +250,6 @@ def _print_means(
     console: "Console", rows: list[dict[str, Any]], varied: list[str], scores: list[tuple[str, str]]
 ) -> None:
     """Print mean and standard deviation over the jobs that differ in seed or fold alone."""
-    from rich.table import Table
-
     repeated = [key for key in varied if key in _REPEATS]
     choices = [key for key in varied if key not in _REPEATS]
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
@@ -260,17 +258,16 @@ def _print_means(
             groups.setdefault(tuple(row["overrides"].get(key, "") for key in choices), []).append(row)
     if not repeated or all(len(group) < 2 for group in groups.values()):
         return
-    table = Table(title=f"mean and standard deviation over {' and '.join(repeated)}", title_justify="left", box=None)
-    for name in (*choices, "n", *(f"{split} {score}" if split else _monitor(rows) for split, score in scores)):
-        table.add_column(name, justify="left" if name in choices else "right")
+    header = [*choices, "n", *(_COLUMNS[split, score] if split else _monitor(rows) for split, score in scores)]
+    lines = []
     for choice, group in groups.items():
         cells = []
         for split, score in scores:
             values = [row[split][score] if split else row[score] for row in group if not split or row.get(split)]
             spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
             cells.append(f"{mean(values):.4f}{spread}" if values else "")
-        table.add_row(*choice, str(len(group)), *cells)
-    console.print(table)
+        lines.append([*choice, str(len(group)), *cells])
+    console.print(_table(f"mean and standard deviation over {' and '.join(repeated)}", header, lines, choices))
 
 
 def _draw(folder: Path, rows: Sequence[dict[str, Any]], choices: Sequence[str]) -> None:
