@@ -20,8 +20,8 @@ setup: $(READY) ## make .venv and install everything into it (nothing to do when
 train: setup ## train: make train ARGS="..."
 	@$(BIN)/python -m fer.train $(ARGS)
 
-test: setup ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## run the tests, several at a time
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: setup ## check style, format and types
 	@$(BIN)/ruff check .
