@@ -61,6 +61,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "copies": ("exact", "near"),
 }
+# Of keys that are numbers, the words that may stand there instead.
+_WORDS: dict[str, tuple[str, ...]] = {"data.folds": ("loso",)}
 # Of keys that are lists, what may stand in them.
 _ITEMS: dict[str, tuple[str, ...]] = {
     "exclude": (
@@ -244,9 +246,11 @@ def _wrong_types(cfg: DictConfig) -> list[str]:
         key = override.key_or_group
         # Lightning's own options take more than one type (devices=[0,1], fast_dev_run=3), and so do lists of rates.
         free = isinstance(value, list) or value == "auto" or (key.startswith("trainer.") and not isinstance(value, str))
+        free = free or value in _WORDS.get(key, ())
         if free or value is None or wanted is None or str(value).startswith("${") or _fits(value, default):
             continue
-        problems.append(f"{override.key_or_group}={value}: must be {wanted} (it is {default} by default).")
+        words = "".join(f" or {word}" for word in _WORDS.get(key, ()))
+        problems.append(f"{override.key_or_group}={value}: must be {wanted}{words} (it is {default} by default).")
     return problems
 
 

@@ -156,6 +156,8 @@ class FERDataModule(pl.LightningDataModule):
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.batch_size, self.num_workers = batch_size, num_workers
         self.sampler, self.seed = sampler, seed
+        if folds != "loso" and (not isinstance(folds, int) or isinstance(folds, bool)):
+            raise ConfigError(f"data.folds={folds}: must be a whole number, or loso (leave one subject out).")
         self.exclude, self.fold, self.folds = exclude, fold, folds
         self.select_on_test = select_on_test
         self.augment = Augment(transforms or {})
@@ -174,13 +176,21 @@ class FERDataModule(pl.LightningDataModule):
         """
         if self._samples is not None:
             return
-        samples = select_classes(self.read(), self.wanted, self.name)
-        if self.exclude is not None:
-            samples = exclude(samples, Path(self.exclude).expanduser(), self.name)
+        # Sides first: which images are tested must not depend on what else is chosen or left out.
+        samples = self.read()
         if self.fold is not None:
             samples = fold_of_subjects(samples, self.fold, self.folds, self.name)
         if stage != "test":
             samples = carve(samples, self.shares, self.seed, self.name)
+        samples = select_classes(samples, self.wanted, self.name)
+        if self.exclude is not None:
+            samples = exclude(samples, Path(self.exclude).expanduser(), self.name)
+        if self.fold is not None and not (samples.splits == "test").any():
+            raise ConfigError(
+                f"data.fold={self.fold}: of its subjects no image is left to test, with data.classes="
+                f"{list(samples.classes)} and data.exclude={self.exclude}. Choose another fold, or fewer folds."
+            )
+        if stage != "test":
             if self.select_on_test:
                 samples = _test_as_val(samples, self.name)
             check_splits(samples, self.name)

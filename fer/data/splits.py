@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +14,29 @@ from fer.errors import ConfigError, DatasetError, listing
 
 log = logging.getLogger(__name__)
 
-_FEW_SUBJECTS = 2000
+_FEW_SUBJECTS = 200
+"""Of fewer subjects than these whole ones are chosen, so that the shares come near to what is asked for."""
+
+Bools = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
 
 
 def carve(samples: Samples, shares: Mapping[str, float], seed: int, name: str) -> Samples:
     """Make the validation and test splits that a dataset lacks, out of its training split.
 
-    Stratified by class and seeded. Exact copies of an image stay on one side, so that no carved split repeats
-    a training image; where the subjects are known, all images of one stay on one side.
+    An image's side is decided by the seed and its id alone: other images come and go without moving it, but where the
+    last one of a class in a split goes. Exact copies of an image stay on one side, so that no carved split repeats a
+    training image; where the subjects are known, all images of one stay on one side. Of a few subjects those are taken
+    whose images come nearest to the share.
 
     Args:
-        samples: The dataset.
+        samples: The dataset, with all its classes.
         shares: For each split that is wanted, the share of the training images that it gets if there is none.
         seed: Draws the images.
         name: The dataset's name.
+
+    Raises:
+        ConfigError: If the shares leave nothing to train on.
     """
     present = set(samples.splits.tolist())
     missing = {split: share for split, share in shares.items() if split not in present}
@@ -35,59 +44,116 @@ def carve(samples: Samples, shares: Mapping[str, float], seed: int, name: str) -
         if share == 0:
             log.warning("%s has no %s split, and data.%s_fraction=0 carves none.", name, split, split)
     missing = {split: share for split, share in missing.items() if share > 0}
-    if not missing:
+    if sum(missing.values()) >= 0.9999:
+        said = " and ".join(f"data.{split}_fraction={share:g}" for split, share in missing.items())
+        raise ConfigError(f"{said} leave no image to train on: {name} has neither split. Their sum must be below 1.")
+    train = np.flatnonzero(samples.splits == "train")
+    if not missing or not len(train):
         return samples
-    carver = _carve_images if samples.subjects is None else _carve_subjects
-    splits = carver(samples, missing, seed)
-    of = "each class" if samples.subjects is None else "the subjects"
+    pool = _Pool.of(samples, train, seed)
+    few = samples.subjects is not None and len(pool.place) < _FEW_SUBJECTS
+    sides = (_nearest if few else _by_threshold)(pool, missing)
+    splits = samples.splits.astype("<U5")
+    splits[train] = sides[pool.unit]
     for split, share in missing.items():
+        units = f", of {int((sides == split).sum())} of {len(sides)} subjects," if samples.subjects is not None else ""
+        count = int((splits == split).sum())
         log.info(
-            "%s has no %s split: %d of %d training images (%.0f %% of %s, seed %d) were set aside for it.",
-            name, split, int((splits == split).sum()), int((samples.splits == "train").sum()), 100 * share, of, seed,
+            "%s has no %s split: %d of %d training images%s were set aside for it (%.1f %%; asked for: %.0f %% of %s, "
+            "seed %d).",
+            name, split, count, len(train), units, 100 * count / len(train), 100 * share,
+            "each class" if samples.subjects is None else "the subjects", seed,
         )  # fmt: skip
     return replace(samples, splits=splits)
 
 
-def _carve_images(samples: Samples, shares: dict[str, float], seed: int) -> npt.NDArray[np.str_]:
-    splits = samples.splits.astype("<U5")
-    train = np.flatnonzero(splits == "train")
-    hashes = np.array([hashlib.blake2b(samples.images[row].tobytes(), digest_size=8).digest() for row in train])
-    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    group_label = samples.labels[train][first]
-    generator = np.random.default_rng(seed)
-    for label in range(len(samples.classes)):
-        members = generator.permutation(np.flatnonzero(group_label == label))
-        start = 0
-        for split, share in shares.items():
-            # At least one of each class, where there are enough images to share at all.
-            count = max(1, round(share * len(members))) if len(members) > len(shares) else 0
-            splits[train[np.isin(group, members[start : start + count])]] = split
-            start += count
-    return splits
+@dataclass(frozen=True)
+class _Pool:
+    """What is dealt out: subjects, or images with their exact copies.
+
+    Attributes:
+        unit: int64 of shape (N,), which of the U units each training image belongs to.
+        place: float64 of shape (U,), where each lies in [0, 1); it depends on the seed and the unit's name alone.
+        has: bool of shape (U, C), the classes that it has images of.
+        size: int64 of shape (U,), the number of its images.
+    """
+
+    unit: npt.NDArray[np.int64]
+    place: Doubles
+    has: Bools
+    size: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, samples: Samples, rows: npt.NDArray[np.int64], seed: int) -> "_Pool":
+        """Group the images of some rows."""
+        if samples.subjects is not None:
+            names, unit = np.unique(samples.subjects[rows], return_inverse=True)
+        else:
+            order = np.argsort(samples.ids[rows], kind="stable")  # of copies the first id is the unit's name
+            images = (samples.images[row].tobytes() for row in rows[order])
+            hashes = np.array([hashlib.blake2b(image, digest_size=16).digest() for image in images])
+            _, first, unit = np.unique(hashes, return_index=True, return_inverse=True)
+            names, unit = samples.ids[rows[order][first]], unit[np.argsort(order)]
+        key = str(seed).encode()
+        digests = (
+            hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8, key=key) for name in names.tolist()
+        )
+        place = np.array([int.from_bytes(digest.digest(), "little") / 2**64 for digest in digests])
+        has = np.zeros((len(names), len(samples.classes)), dtype=np.bool_)
+        has[unit, samples.labels[rows]] = True
+        return cls(unit, place, has, np.bincount(unit, minlength=len(names)))
+
+    def from_end(self, split: str) -> npt.NDArray[np.int64]:
+        """Return the units in the order in which a split takes them: ``test`` from 0 up, ``val`` from 1 down."""
+        order = np.argsort(self.place, kind="stable")
+        return order if split == "test" else order[::-1]
 
 
-def _carve_subjects(samples: Samples, shares: dict[str, float], seed: int) -> npt.NDArray[np.str_]:
-    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
-
-    assert samples.subjects is not None
-    splits = samples.splits.astype("<U5")
-    left = 1.0
+def _by_threshold(pool: _Pool, shares: Mapping[str, float]) -> npt.NDArray[np.str_]:
+    """Return each unit's side, str of shape (U,): its place decides, unless that leaves a class without images."""
+    sides = np.full(len(pool.place), "train", dtype="<U5")
     for split, share in shares.items():
-        train = np.flatnonzero(splits == "train")
-        subjects = samples.subjects[train]
-        parts = min(round(left / share), len(set(subjects.tolist())))
-        if parts >= 2:  # else there is but one subject: check_splits says what is missing
-            # Balancing the classes takes a look at every subject; among thousands, chance balances them well enough.
-            few = len(set(subjects.tolist())) <= _FEW_SUBJECTS
-            folds = (
-                StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-                if few
-                else GroupShuffleSplit(1, test_size=share / left, random_state=seed)
-            )
-            _, members = next(folds.split(train, samples.labels[train], subjects))
-            splits[train[members]] = split
-        left -= share
-    return splits
+        sides[pool.place < share if split == "test" else pool.place >= 1 - share] = split
+    for column in pool.has.T:
+        members = np.flatnonzero(column)
+        if len(members) <= len(shares):  # too few to be shared at all
+            continue
+        members = members[np.argsort(pool.place[members], kind="stable")]
+        for split in shares:
+            if not (sides[members] == split).any():
+                sides[members[0 if split == "test" else -1]] = split
+        if not (sides[members] == "train").any():
+            sides[members[len(members) // 2 if "test" in shares else (len(members) - 1) // 2]] = "train"
+    return sides
+
+
+def _nearest(pool: _Pool, shares: Mapping[str, float]) -> npt.NDArray[np.str_]:
+    """Return each unit's side, str of shape (U,): units are taken as they come, if that is nearer to the share."""
+    sides = np.full(len(pool.place), "train", dtype="<U5")
+    # Always in this order, and as if both were wanted: the test split is the same with and without the other.
+    for split in (split for split in ("test", "val") if split in shares):
+        later = 1 + (split == "test" and ("val" in shares or len(sides) > 2))
+        order = pool.from_end(split)
+        for guarded in (True, False):  # the last units of a class are only taken if nothing else can be
+
+            def free(unit: int, guarded: bool = guarded, later: int = later) -> bool:
+                left = sides == "train"
+                few = pool.has[left].sum(0) <= later
+                return bool(left[unit]) and left.sum() > later and not (guarded and (few & pool.has[unit]).any())
+
+            for emotion in np.argsort(pool.has.sum(0), kind="stable"):
+                if not pool.has[sides == split, emotion].any():
+                    first = next((unit for unit in order if pool.has[unit, emotion] and free(unit)), None)
+                    if first is not None:
+                        sides[first] = split
+            if (sides == split).any():
+                break
+        target = shares[split] * pool.size.sum()
+        for unit in order:
+            count = pool.size[sides == split].sum()
+            if abs(count + pool.size[unit] - target) < abs(count - target) and free(unit):
+                sides[unit] = split
+    return sides
 
 
 def fold_of_subjects(samples: Samples, fold: int, folds: int | str, name: str) -> Samples:
@@ -138,11 +204,16 @@ def fold_of_subjects(samples: Samples, fold: int, folds: int | str, name: str) -
 
 
 def check_splits(samples: Samples, name: str) -> None:
-    """Refuse a dataset without training or validation images, or with a class that has none to train on.
+    """Refuse a dataset with one class, without training or validation images, or with a class that lacks either.
 
     Raises:
         DatasetError: Naming the split or the classes, with the counts.
     """
+    if len(samples.classes) < 2:
+        raise DatasetError(
+            f"{name} has one class, {', '.join(map(repr, samples.classes))}: there is nothing to tell apart. A network "
+            f"needs images of two or more."
+        )
     counts = {split: Counter(samples.labels[samples.splits == split].tolist()) for split in SPLITS}
     for split in ("train", "val"):
         if not counts[split]:

@@ -32,12 +32,13 @@ class Drawn(FERDataModule):
         return Samples(images, labels, splits, np.array([f"i{n:02d}" for n in range(90)]), CLASSES)
 
 
-def test_missing_splits_are_carved_stratified_seeded_and_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_splits_are_carved_seeded_and_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         data = Drawn(val_fraction=0.2, test_fraction=0.1, seed=1)
         rows = {split: data.rows(split) for split in ("train", "val", "test")}
     assert sorted(np.concatenate(list(rows.values()))) == list(range(90))
-    assert data.class_counts("val").tolist() == pytest.approx([6, 6, 6], abs=2)
+    assert len(rows["val"]) == pytest.approx(18, abs=6)
+    assert data.class_counts("val").all()
     assert "drawn has no val split" in caplog.text
     assert "drawn has no test split" in caplog.text
     again = Drawn(val_fraction=0.2, test_fraction=0.1, seed=1)

@@ -44,7 +44,7 @@ def test_common_classes_sizes_and_splits(two: Path) -> None:
         for split in ("train", "val", "test")
     }
     assert [count["fer2013", split] for split in ("train", "val", "test")] == [8, 8, 8]
-    assert [count["folder", split] for split in ("train", "val", "test")] == [8, 4, 12]  # val is carved
+    assert [count["folder", split] for split in ("train", "val", "test")] == [10, 2, 12]  # val is carved
     assert set(data.samples.attributes["dataset"].tolist()) == set(OPTIONS)
     assert len(set(data.samples.ids.tolist())) == len(data.samples)
 
