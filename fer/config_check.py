@@ -133,7 +133,8 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
     if not isinstance(classes, list):
         problems.append(f"data.classes={classes}: must be a list: data.classes=[{classes},...].")
         classes = []
-    for name in classes:
+    own_classes = _own_classes(config.get("data") or {})
+    for name in classes if not own_classes else ():  # those of the dataset's own are known when it is read
         try:
             canonical(str(name))
         except LabelError as error:
@@ -155,7 +156,11 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
             f"monitor={monitor}: a checkpoint is not chosen on the test split. Use val/{score}. (To repeat a published "
             f"result that was, data.select_on_test=true does so, and says so on everything that the run leaves.)"
         )
-    elif split != "val" or (score not in SCORES and score.removeprefix("f1/") not in EMOTIONS):
+    elif split != "val" or (
+        score not in SCORES
+        and score.removeprefix("f1/") not in EMOTIONS
+        and not (own_classes and score.startswith("f1/"))
+    ):
         known = [f"val/{name}" for name in SCORES]
         problems.append(
             f"monitor={monitor}: no such score.{did_you_mean(monitor, known)} "
@@ -175,6 +180,13 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
         if optimizers and str(name).lower() not in optimizers:
             problems.append(f"optimizer.name={name}: no such optimiser.{did_you_mean(str(name), optimizers)}")
     return problems
+
+
+def _own_classes(data: Mapping[str, Any]) -> bool:
+    """Say whether a dataset, or one of combined ones, has classes of its own, beside or instead of the emotions."""
+    parts = data.get("options")
+    options = [part for part in parts.values() if isinstance(part, Mapping)] if isinstance(parts, Mapping) else []
+    return any(part.get("own_classes") is True for part in (data, *options))
 
 
 def _wrong_together(values: Mapping[str, Any]) -> list[str]:

@@ -70,10 +70,10 @@ class Interrupted(BaseException):
         return Interrupted, self._arguments
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x' or 'y'?"`` for the known words closest to ``word``, else an empty string."""
+def did_you_mean(word: str, known: Iterable[str], alike: float = 0.6) -> str:
+    """Return ``" Did you mean 'x' or 'y'?"`` for the known words closest to ``word``, at least so alike, or nothing."""
     lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), list(lower), n=3, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), list(lower), n=3, cutoff=alike)
 
     def likeness(name: str) -> float:
         return difflib.SequenceMatcher(None, name, word.lower()).ratio()

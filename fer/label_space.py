@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fer.data.labels import canonical
+from fer.data.labels import among
 from fer.errors import ConfigError, did_you_mean
 
 
@@ -85,13 +85,15 @@ def align(model: Sequence[str], dataset: Sequence[str], merge: Mapping[str, str]
         ConfigError: If ``merge`` names an unknown class, or fewer than two classes are common.
     """
     merged: dict[str, str] = {}
-    for source, target in (merge or {}).items():
-        source, target = canonical(source), canonical(target)
-        for name in (source, target):
-            if name not in (*model, *dataset):
-                raise ConfigError(
-                    f"merge: neither the model nor the dataset has '{name}'.{did_you_mean(name, [*model, *dataset])}"
-                )
+    every = tuple(dict.fromkeys((*model, *dataset)))
+    for pair in (merge or {}).items():
+        source, target = (among(str(word), every) for word in pair)
+        if source is None or target is None:
+            word = str(pair[0] if source is None else pair[1])
+            raise ConfigError(
+                f"merge: neither the model nor the dataset has '{word}'.{did_you_mean(word, every)} "
+                f"They have: {', '.join(every)}."
+            )
         merged[source] = target
     if chained := [name for name in merged.values() if name in merged]:
         raise ConfigError(f"merge: '{chained[0]}' is merged away itself; merge both into one class.")

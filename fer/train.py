@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, cast
 
 from fer import cli
+from fer.errors import ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -45,6 +46,10 @@ def train(cfg: "DictConfig") -> float | None:
     datamodule = build(config["data"], "data", seed=config["seed"], transforms=config["transforms"])
     datamodule.setup("fit")
     classes = datamodule.classes
+    monitored = config["monitor"].partition("/f1/")[2]
+    if monitored and monitored not in classes:
+        known = ", ".join(f"val/f1/{name}" for name in classes)
+        raise ConfigError(f"monitor={config['monitor']}: {datamodule.name} has no such class. There are: {known}.")
 
     # Network: its input follows the pretrained weights, where there are any.
     pretrained = preprocessing.of_pretrained(config["model"])

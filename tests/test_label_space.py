@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fer.data.labels import BASIC, EMOTIONS
-from fer.errors import ConfigError
+from fer.data.labels import BASIC, EMOTIONS, canonical
+from fer.errors import ConfigError, LabelError
 from fer.label_space import align
 from fer.metrics import final_scores
 
@@ -90,6 +90,28 @@ def test_merging_adds_probabilities_and_labels() -> None:
 def test_wrong_merges(merge: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         align(SEVEN, SEVEN, merge)
+
+
+def test_classes_of_ones_own_meet_by_name() -> None:
+    space = align(("happy", "bored", "pain"), ("pain", "bored", "sadness"), {"Sadness": "PAIN"})
+    assert space.common == ("bored", "pain")
+    assert space.merged == {"sadness": "pain"}
+    assert space.labels(np.array([0, 1, 2])).tolist() == [2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("word", "emotion"),
+    [("Scared", "fear"), ("afraid", "fear"), ("joyful", "happy"), ("JOY", "happy"), ("mad", "angry"),
+     ("Neutral_Face", "neutral"), ("disgusting", "disgust"), (" surprised ", "surprise")],
+)  # fmt: skip
+def test_other_words_for_emotions(word: str, emotion: str) -> None:
+    assert canonical(word) == emotion
+
+
+def test_a_class_that_is_no_emotion_is_not_taken_for_one() -> None:
+    for word in ("bored", "scary", "tired", "calm"):
+        with pytest.raises(LabelError, match=rf"unknown emotion '{word}'\. Known"):
+            canonical(word)
 
 
 def test_nothing_in_common() -> None:

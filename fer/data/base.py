@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fer.data.cache import default_cache_dir
 from fer.data.exclude import exclude
-from fer.data.labels import canonical
+from fer.data.labels import among
 from fer.data.samples import Samples
 from fer.data.sampling import Batch, EvalBatches, TrainBatches
 from fer.data.splits import carve, check_splits, check_subjects, fold_of_subjects
@@ -151,7 +151,7 @@ class FERDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
-        self.wanted = [canonical(name) for name in classes] if classes else None
+        self.wanted = [str(name) for name in classes] if classes else None
         self.image_size, self.channels, self.mean, self.std = image_size, channels, mean, std
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.batch_size, self.num_workers = batch_size, num_workers
@@ -307,12 +307,15 @@ def select_classes(samples: Samples, wanted: Sequence[str] | None, name: str) ->
     """
     if wanted is None:
         return samples
-    for emotion in wanted:
-        if emotion not in samples.classes:
-            hint = did_you_mean(emotion, samples.classes)
-            raise ConfigError(f"data.classes: {name} has no '{emotion}'.{hint} It has: {', '.join(samples.classes)}.")
+    asked, wanted = wanted, []
+    for word in asked:
+        emotion = among(word, samples.classes)
+        if emotion is None:
+            hint = did_you_mean(word, samples.classes)
+            raise ConfigError(f"data.classes: {name} has no '{word}'.{hint} It has: {', '.join(samples.classes)}.")
+        wanted.append(emotion)
     if len(set(wanted)) != len(wanted) or len(wanted) < 2:
-        raise ConfigError(f"data.classes={list(wanted)}: needs two or more different classes.")
+        raise ConfigError(f"data.classes={list(asked)}: needs two or more different classes.")
     index = np.full(len(samples.classes), -1, dtype=np.int64)
     for number, emotion in enumerate(wanted):
         index[samples.classes.index(emotion)] = number

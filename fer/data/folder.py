@@ -4,7 +4,8 @@ What it is: your own images, or one of the many datasets that are passed on in t
 
 Classes: those of :data:`fer.data.labels.EMOTIONS` that are there, in that order. Class folders may have any
 name that datasets use (``Happiness``, ``AN``); numbers, whose meaning differs between datasets, need a
-``label_map``.
+``label_map``. With ``own_classes`` they may be anything (``bored``, ``confused``, ``pain``): each folder is a class of
+its own name, in lower case, emotions first and the others by name.
 
 Layout on disk, upper or lower case::
 
@@ -24,7 +25,7 @@ from typing import Any
 
 from fer.data.base import FERDataModule
 from fer.data.images import find_images
-from fer.data.labels import resolve
+from fer.data.labels import EMOTIONS, among, resolve
 from fer.data.listed import Entry, read_entries
 from fer.data.samples import Samples
 from fer.errors import DatasetError, DatasetNotFoundError, LabelError, listing
@@ -50,18 +51,23 @@ class Folder(FERDataModule):
     Args:
         root: The folder that holds the split folders, or the class folders.
         label_map: What class folders mean whose names are not emotions.
+        own_classes: Keep class folders' names, whatever they are, but for those in ``label_map``.
         **loading: See :class:`fer.data.base.FERDataModule`.
     """
 
     name = "folder"
 
-    def __init__(self, root: str, label_map: Mapping[str, str] | None = None, **loading: Any) -> None:
+    def __init__(
+        self, root: str, label_map: Mapping[str, str] | None = None, own_classes: bool = False, **loading: Any
+    ) -> None:
         super().__init__(**loading)
-        self.root, self.label_map = Path(root).expanduser(), label_map
+        self.root, self.label_map, self.own_classes = Path(root).expanduser(), label_map, own_classes
 
     def read(self) -> Samples:
         """Read every image of the tree."""
-        return read_folder(self.root, self.cache_dir, self.image_size, self.channels, self.label_map)
+        return read_folder(
+            self.root, self.cache_dir, self.image_size, self.channels, self.label_map, own_classes=self.own_classes
+        )
 
 
 def read_folder(
@@ -71,6 +77,7 @@ def read_folder(
     channels: int | None,
     label_map: Mapping[str, str] | None = None,
     name: str = "folder",
+    own_classes: bool = False,
 ) -> Samples:
     """Read a tree of class folders.
 
@@ -81,13 +88,21 @@ def read_folder(
         channels: 1 for grey, 3 for RGB, None for what they are.
         label_map: What class folders mean, for names that say it not or wrongly (numbers).
         name: The dataset's name, as in ``data=<name>``.
+        own_classes: Keep class folders' names, whatever they are, but for those in ``label_map``.
 
     Raises:
         DatasetNotFoundError: If there are no such folders.
         DatasetError: If a split or class is empty, images cannot be read, or ``image_size`` is needed.
         LabelError: If a class folder's name is a number or unknown, and not in ``label_map``.
     """
-    entries = find_entries(root, label_map)
+    try:
+        entries = find_entries(root, label_map, own_classes)
+    except LabelError as error:
+        advice = (
+            "Where a name is another word for an emotion, say so: data.label_map={glad: happy}. Classes of your own "
+            "keep their names with data.own_classes=true."
+        )
+        raise LabelError(str(error) if own_classes else f"{error}\n  {advice}") from None
     if not entries:
         expected = "folders <split>/<class>/ of images, or <class>/ alone; splits are train, val and test."
         raise DatasetNotFoundError(name, [root / "train", root / "<class>"], expected, "your own images")
@@ -99,12 +114,13 @@ def split_folders(root: Path) -> dict[str, str]:
     return {name: SPLIT_NAMES[name.lower()] for name in _subfolders(root) if name.lower() in SPLIT_NAMES}
 
 
-def find_entries(root: Path, label_map: Mapping[str, str] | None = None) -> list[Entry]:
+def find_entries(root: Path, label_map: Mapping[str, str] | None = None, own_classes: bool = False) -> list[Entry]:
     """List the images of a tree of class folders, without opening them.
 
     Args:
         root: The folder that holds the split folders, or the class folders.
         label_map: What class folders mean, where their names do not say it.
+        own_classes: Keep the others' names, whatever they are.
 
     Returns:
         One entry per image, sorted by path; none if ``root`` is no folder, or has no folders in it.
@@ -117,9 +133,17 @@ def find_entries(root: Path, label_map: Mapping[str, str] | None = None) -> list
     splits = split_folders(root) or {"": "train"}
     labels = {folder: _subfolders(root / folder) for folder in splits}
     try:
-        emotions = resolve(sorted({label for names in labels.values() for label in names}), label_map)
+        emotions = resolve(sorted({label for names in labels.values() for label in names}), label_map, own_classes)
     except LabelError as error:
         raise LabelError(f"class folders in {root}: {error}") from None
+    if own_classes:
+        meant = {name: emotion for name in emotions.values() if (emotion := among(name, EMOTIONS)) not in (None, name)}
+        if meant:
+            log.warning(
+                "%s: data.own_classes keeps %s. To score it as the emotion that other datasets have, say "
+                "data.label_map={%s}.",
+                root, ", ".join(meant), ", ".join(f"{name}: {emotion}" for name, emotion in meant.items()),
+            )  # fmt: skip
     entries: list[Entry] = []
     empty = [f"{root / folder} holds no class folders" for folder in splits if folder and not labels[folder]]
     skipped = 0

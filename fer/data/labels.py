@@ -4,7 +4,8 @@ Labels are always matched by name, never by position: FER2013's csv, its Kaggle 
 each number the same seven emotions in a different order.
 """
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from fer.errors import LabelError, did_you_mean
 
@@ -15,16 +16,19 @@ BASIC = EMOTIONS[:7]
 """The seven classes of FER2013."""
 
 _ALIASES: dict[str, tuple[str, ...]] = {
-    "angry": ("anger", "an"),
-    "disgust": ("disgusted", "di"),
-    "fear": ("fearful", "afraid", "fe", "af"),
-    "happy": ("happiness", "ha"),
+    "angry": ("anger", "mad", "furious", "an"),
+    "disgust": ("disgusted", "disgusting", "di"),
+    "fear": ("fearful", "afraid", "scared", "frightened", "fe", "af"),
+    "happy": ("happiness", "joy", "joyful", "ha"),
     "sad": ("sadness", "sa"),
-    "surprise": ("surprised", "su"),
-    "neutral": ("neutrality", "ne"),
+    "surprise": ("surprised", "astonished", "su"),
+    "neutral": ("neutrality", "neutral face", "ne"),
     "contempt": ("contemptuous", "co"),
 }
 _CANONICAL = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases)}
+_WORDS = [alias for alias in _CANONICAL if len(alias) > 2]  # what a misspelt name may have meant
+_ALIKE = 0.75  # of a misspelt name; "scary" is none of "sad"
+KNOWN = f"Known: {', '.join(EMOTIONS)}."
 
 
 def canonical(name: str) -> str:
@@ -33,31 +37,70 @@ def canonical(name: str) -> str:
     Raises:
         LabelError: If the name is a number (whose meaning differs between datasets) or unknown.
     """
-    key = name.strip().lower()
-    if key in _CANONICAL:
-        return _CANONICAL[key]
-    if key.lstrip("+-").isdigit():
-        raise LabelError(
-            f"class '{name}' is a number, and datasets number the emotions differently. "
-            f"Say what each number means, for example data.label_map={{0: angry, 1: disgust}}."
-        )
-    raise LabelError(f"unknown emotion '{name}'.{did_you_mean(key, _CANONICAL)} Known: {', '.join(EMOTIONS)}.")
+    known = _emotion(name)
+    if known is not None:
+        return known
+    _refuse_number(name)
+    raise LabelError(f"unknown emotion '{name}'.{did_you_mean(plain(name), _WORDS, _ALIKE)} {KNOWN}")
 
 
-def resolve(names: Sequence[str], label_map: Mapping[str, str] | None = None) -> dict[str, str]:
+def plain(name: str) -> str:
+    """Return a class name as names are compared: in lower case, without space around it, letters composed."""
+    return unicodedata.normalize("NFC", name).strip().lower()
+
+
+def among(name: str, classes: Collection[str]) -> str | None:
+    """Return which of some classes a name means: the one of that name, or the emotion that it is another word for."""
+    if plain(name) in classes:
+        return plain(name)
+    emotion = _emotion(name)
+    return emotion if emotion in classes else None
+
+
+def _emotion(name: str) -> str | None:
+    return _CANONICAL.get(plain(name).replace("_", " ").replace("-", " "))
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return classes in label order, each once: the emotions in theirs, then others by name."""
+    names = set(names)
+    return (*(name for name in EMOTIONS if name in names), *sorted(names.difference(EMOTIONS)))
+
+
+def resolve(names: Sequence[str], label_map: Mapping[str, str] | None = None, own: bool = False) -> dict[str, str]:
     """Map each of a dataset's own class names to its canonical emotion, through ``label_map`` first.
 
+    Args:
+        names: The dataset's names.
+        label_map: What some of them mean.
+        own: Whether the classes are the dataset's own, and keep their names (in lower case).
+
     Raises:
-        LabelError: If a name is numeric or unknown and not in ``label_map``; every such name is listed.
+        LabelError: If a name is a number, or unknown and not of the dataset's own classes; every such name is listed.
     """
-    explicit = {str(key).strip().lower(): value for key, value in (label_map or {}).items()}
+    explicit = {plain(str(key)): str(value) for key, value in (label_map or {}).items()}
     mapping: dict[str, str] = {}
     problems: list[str] = []
     for name in names:
         try:
-            mapping[name] = canonical(explicit.get(name.strip().lower(), name))
+            mapping[name] = (_own if own else canonical)(explicit.get(plain(name), name))
         except LabelError as error:
-            problems.append(str(error))
+            problems.append(str(error).removesuffix(f" {KNOWN}"))
     if problems:
-        raise LabelError("\n".join(problems))
+        raise LabelError("\n".join(problems) + f"\n  {KNOWN}")
     return mapping
+
+
+def _own(name: str) -> str:
+    _refuse_number(name)
+    if not plain(name):
+        raise LabelError(f"a class has no name: {name!r}. Rename its folder, or say what it is with data.label_map.")
+    return plain(name)
+
+
+def _refuse_number(name: str) -> None:
+    if plain(name).lstrip("+-").isdigit():
+        raise LabelError(
+            f"class '{name}' is a number, and datasets number the emotions differently. "
+            f"Say what each number means, for example data.label_map={{0: angry, 1: disgust}}."
+        )

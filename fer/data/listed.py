@@ -9,7 +9,7 @@ import numpy as np
 
 from fer.data.cache import cached, fingerprint
 from fer.data.images import Box, decode_images, stored_shape
-from fer.data.labels import EMOTIONS
+from fer.data.labels import in_order
 from fer.data.samples import Samples
 from fer.errors import DatasetError, listing
 
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     split: str
     """``train``, ``val`` or ``test``."""
     emotion: str
-    """The canonical name of its class."""
+    """The name of its class: an emotion's canonical one, or the dataset's own."""
     subject: str = ""
     """Who is in the picture; for all entries of a dataset, or for none."""
     box: Box | None = None
@@ -54,13 +54,12 @@ def read_entries(
         key: What else decides the content, for the cache.
 
     Returns:
-        Samples whose classes are the entries' emotions, in the order of :data:`fer.data.labels.EMOTIONS`.
+        Samples whose classes are the entries' emotions, in the order of :func:`fer.data.labels.in_order`.
 
     Raises:
         DatasetError: If listed images are absent or cannot be read (all are named), or ``image_size`` is needed.
     """
-    present = {entry.emotion for entry in entries}
-    classes = tuple(emotion for emotion in EMOTIONS if emotion in present)
+    classes = in_order(entry.emotion for entry in entries)
     paths = [entry.path for entry in entries]
     check_present(name, root, paths)
     boxes = [entry.box for entry in entries] if any(entry.box for entry in entries) else None

@@ -1,7 +1,9 @@
 """Class folders: splits, names, sizes, colours, and every way in which a file can be broken."""
 
 import io
+import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -85,6 +87,59 @@ def test_unknown_class(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "data", classes=["happy", "hapy"], per_class=1)
     with pytest.raises(LabelError, match=r"data: unknown emotion 'hapy'\. Did you mean 'happy'"):
         read(tmp_path / "data")
+
+
+def test_unknown_classes_are_told_what_can_be_done(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "data", classes=["bored", "happy", "hapy", "pain"], per_class=1)
+    with pytest.raises(LabelError) as error:
+        read(tmp_path / "data")
+    said = str(error.value)
+    assert "unknown emotion 'bored'.\n" in said
+    assert "unknown emotion 'hapy'. Did you mean 'happy'?\n" in said
+    assert said.count("Known: angry, disgust") == 1
+    assert "data.label_map={glad: happy}" in said
+    assert "data.own_classes=true" in said
+
+
+ODD = ["[b]", "$x_1$", "=cmd()", "two\nlines", "<i>"]
+
+
+def test_classes_of_ones_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_image_folder(tmp_path / "data", classes=["Bored", "happy", "confused", "Sadness"], per_class=1)
+    samples = read(tmp_path / "data", own_classes=True)
+    assert samples.classes == ("happy", "bored", "confused", "sadness")
+    named = {path: samples.classes[label] for path, label in zip(samples.ids, samples.labels, strict=True)}
+    assert named["train/Bored/0.png"] == "bored"
+    assert named["val/happy/0.png"] == "happy"
+    assert "keeps sadness. To score it as the emotion" in caplog.text
+    mapped = read(tmp_path / "data", own_classes=True, label_map={"sadness": "sad", "BORED": "Tired"})
+    assert mapped.classes == ("happy", "sad", "confused", "tired")
+    write_image_folder(tmp_path / "odd", classes=ODD, per_class=1)
+    assert read(tmp_path / "odd", own_classes=True).classes == tuple(sorted(ODD))
+    write_image_folder(tmp_path / "numbers", classes=["1", "2"], per_class=1)
+    with pytest.raises(LabelError, match="class '1' is a number"):
+        read(tmp_path / "numbers", own_classes=True)
+
+
+def test_own_classes_are_trained_on_tested_and_meet_others_by_name(
+    tmp_path: Path, train_here: Callable[..., Path], run_here: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image_folder(tmp_path / "own", classes=["Bored", "happy", "Pain", "sad"], per_class=4)
+    own = ("data=folder", "data.own_classes=true", f"data.root={tmp_path / 'own'}")
+    small = ("model=fully_connected", "transforms=none", "trainer.max_epochs=1", "data.num_workers=0",
+             "trainer.accelerator=cpu")  # fmt: skip
+    with pytest.raises(SystemExit):
+        train_here(*own, *small, "monitor=val/f1/bord")
+    assert "monitor=val/f1/bord: folder has no such class" in capsys.readouterr().err
+    run = train_here(*own, *small, "monitor=val/f1/bored", "data.classes=[Pain,bored,happy]", name="trained")
+    assert set(json.loads((run / "metrics.json").read_text())["test"]["per_class"]) == {"pain", "bored", "happy"}
+    test = ("fer.test", f"ckpt={run}", "accelerator=cpu", "progress=false")
+    out = run_here(*test, *own, "+merge.pain=bored", name="itself")
+    space = json.loads((out / "metrics.json").read_text())["label_space"]
+    assert space["common"] == ["bored", "happy"]
+    assert space["dropped_from_dataset"] == ["sad"]
+    out = run_here(*test, "data=folder", f"data.root={tmp_path / 'own'}", "data.own_classes=true", name="again")
+    assert json.loads((out / "metrics.json").read_text())["label_space"]["common"] == ["pain", "bored", "happy"]
 
 
 def test_deeper_folders_and_other_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
