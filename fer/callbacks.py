@@ -18,6 +18,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from fer import launch
+from fer.atomic import if_possible, writing
 from fer.errors import ConfigError, Interrupted
 from fer.models.checks import rehearsal
 from fer.module import FERModule
@@ -123,7 +124,7 @@ class GradualUnfreezing(pl.Callback):
     fast is ``optimizer.backbone_lr_factor``.
 
     Args:
-        epoch: The first epoch (from 0) that trains the backbone.
+        epoch: The number of epochs that train the head alone.
     """
 
     def __init__(self, epoch: int) -> None:
@@ -254,14 +255,14 @@ class StopOnSignal(pl.Callback):
     def _stop(self, trainer: pl.Trainer) -> None:
         raise Interrupted(
             self.signal or signal.SIGTERM,
-            trainer.current_epoch,
+            trainer.current_epoch + 1,
             trainer.global_step,
             Path(trainer.default_root_dir),
         )
 
 
 class HistoryLogger(Logger):
-    """Write ``history.csv``: one row an epoch, with the scores of training and validation and the learning rate.
+    """Write ``history.csv``: a row an epoch (from 1), with the scores of training and validation and the learning rate.
 
     After a stop within an epoch, that epoch's training scores are of the steps since then.
 
@@ -279,6 +280,8 @@ class HistoryLogger(Logger):
             with self.path.open(newline="") as file:
                 for row in csv.DictReader(file):
                     self.rows[int(row["epoch"])] = {k: float(v) for k, v in row.items() if v and k != "epoch"}
+        if 0 in self.rows:  # of an older run: it counted from 0
+            self.rows = {epoch + 1: row for epoch, row in self.rows.items()}
 
     @property
     def name(self) -> str:
@@ -299,19 +302,18 @@ class HistoryLogger(Logger):
         values = {k: float(v) for k, v in metrics.items() if k != "epoch" and not k.endswith("_step")}
         if "epoch" not in metrics or not any(k.startswith(("train/", "val/")) for k in values):
             return
-        epoch = int(metrics["epoch"])
+        epoch = int(metrics["epoch"]) + 1
         # Later rows are of the run that was killed before it could save their epoch.
         self.rows = {number: row for number, row in self.rows.items() if number <= epoch}
         self.rows.setdefault(epoch, {}).update({"step": float(step or 0), **values})
         columns = ["epoch", *dict.fromkeys(key for row in self.rows.values() for key in row)]
-        part = self.path.with_suffix(".part")
-        with part.open("w", newline="") as file:
+        # In memory the rows stay: once there is room again, the next epoch writes them all.
+        with if_possible(self.path), writing(self.path, newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(
                 {"epoch": number, **row, "step": int(row["step"])} for number, row in sorted(self.rows.items())
             )
-        os.replace(part, self.path)
 
 
 def _board(trainer: pl.Trainer) -> Any:

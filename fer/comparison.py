@@ -1,7 +1,6 @@
 """Runs side by side: found on disk, with the tests of their checkpoints, as the rows of tables."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from fer.errors import ConfigError, listing
-from fer.results import at_epoch, read_history
+from fer.results import at_epoch, read_history, read_metrics
 
 COLUMNS = (
     "train, val: of the epoch that validation chose, train as measured while training (with augmentation and dropout). "
@@ -71,7 +70,7 @@ def find_runs(where: str | Sequence[str]) -> list[Run]:
     tested: list[tuple[Path, Mapping[str, Any]]] = []
     for path in paths:
         try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
+            metrics = read_metrics(path)
             training = "best_score" in metrics
             if not training and "label_space" not in metrics:
                 continue  # another program's
@@ -82,11 +81,11 @@ def find_runs(where: str | Sequence[str]) -> list[Run]:
             continue
         history = path.parent / "history.csv"
         trained[path.parent] = Run("", path.parent, metrics, read_history(history) if history.is_file() else {})
-    for folder, metrics in tested:
-        checkpoint = Path(metrics["checkpoint"]).resolve()
+    for folder, test in tested:
+        checkpoint = Path(test["checkpoint"]).resolve()
         home = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
         run = trained.setdefault(home, Run("", home))
-        run.tests[_free(_test_name(metrics, checkpoint), run.tests)] = (folder, metrics)
+        run.tests[_free(_test_name(test, checkpoint), run.tests)] = (folder, test)
     runs = sorted(trained.values(), key=_rank)
     for run, name in zip(runs, _short_names([run.folder for run in runs]), strict=True):
         run.name = name
@@ -140,7 +139,7 @@ def score_table(runs: Sequence[Run], score: str) -> tuple[list[str], list[list[s
     for run in runs:
         metrics = run.metrics
         row = [run.name, str(metrics.get("data", "")), str(metrics.get("model", ""))]
-        row += [str(metrics["best_epoch"] + 1) if metrics else "", _at_best(run, f"train/{score}")]
+        row += [str(metrics["best_epoch"]) if metrics else "", _at_best(run, f"train/{score}")]
         for split in own:
             row += [_show(metrics.get(split), score), _show(metrics.get("last_epoch", {}).get(split), score)]
         for name in tests:

@@ -53,7 +53,7 @@ class Interrupted(BaseException):
 
     Args:
         number: The signal (SIGINT, SIGTERM).
-        epoch: Epoch that was running.
+        epoch: Epoch that was running, from 1.
         step: Optimiser steps done.
         run: The run's folder.
     """

@@ -17,7 +17,7 @@ from fer.leak_check import Seen
 from fer.metrics import CALIBRATION_BINS, SCORES, final_scores
 from fer.module import FERModule
 from fer.protocol import stamp_of_test
-from fer.results import Predictions, class_table, said_of_tta, write_json, write_predictions
+from fer.results import Predictions, class_table, said_of_tta, save_figure, write_json, write_predictions
 
 log = logging.getLogger(__name__)
 
@@ -124,9 +124,9 @@ def write(
     extra = {"in_training": fitted.astype(int), "chose_the_checkpoint": chose.astype(int)}
     write_predictions(run / "predictions.csv", [translated], space.classes, extra)
     confusion = np.array(metrics["test"]["confusion"])
-    figures.confusion_figure(confusion, space.classes, title, stamp).savefig(run / "confusion.png", dpi=150)
+    save_figure(figures.confusion_figure(confusion, space.classes, title, stamp), run / "confusion.png")
     reliability = figures.reliability_figure(p, labels, metrics["test"]["ece"], CALIBRATION_BINS, title, stamp)
-    reliability.savefig(run / "reliability.png", dpi=150)
+    save_figure(reliability, run / "reliability.png")
     if config["mistakes"]:
         wrong = np.flatnonzero(p.argmax(1) != labels)
         worst = wrong[np.argsort(-p[wrong].max(1), kind="stable")][: config["mistakes"]]
@@ -137,7 +137,7 @@ def write(
         ]
         images = [datamodule.samples.images[rows[i]] for i in worst]
         heading = f"the {len(worst)} most confident of {len(wrong):,} mistakes\n{title}"
-        figures.gallery_figure(images, captions, heading, stamp).savefig(run / "mistakes.png", dpi=130)
+        save_figure(figures.gallery_figure(images, captions, heading, stamp), run / "mistakes.png", dpi=130)
     write_json(run / "metrics.json", metrics)  # last: what has it is complete
     return metrics
 

@@ -136,7 +136,7 @@ def overlay_figure(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Fi
     figure = Figure(figsize=(13, 4.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     for number, (name, history) in enumerate(histories.items()):
-        epochs = np.asarray(history["epoch"]) + 1
+        epochs = np.asarray(history["epoch"])
         for axes, score in ((loss, "loss"), (accuracy, "accuracy")):
             for split, line in (("train", "--"), ("val", "-")):
                 if f"{split}/{score}" in history:
@@ -202,7 +202,7 @@ def curves_figure(
         stamp: What must not be overlooked.
     """
     scores = list(dict.fromkeys(["loss", "accuracy", monitor.partition("/")[2]]))
-    epochs = np.asarray(history["epoch"]) + 1
+    epochs = np.asarray(history["epoch"])
     figure = Figure(figsize=(4.6 * len(scores), 3.6), layout="constrained")
     _stamp(figure, stamp)
     for axes, score in zip(figure.subplots(1, len(scores), squeeze=False).flat, scores, strict=True):
@@ -211,7 +211,7 @@ def curves_figure(
                 style = {"color": colour, "label": split, "marker": "o", "markersize": 3}
                 axes.plot(epochs, history[f"{split}/{score}"], **style)
         if best_epoch is not None:
-            axes.axvline(best_epoch + 1, color="grey", linestyle=":", label=f"best epoch ({best_epoch + 1})")
+            axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch ({best_epoch})")
         axes.set(title=score.replace("_", " "), xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)

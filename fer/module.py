@@ -227,9 +227,10 @@ class FERModule(pl.LightningModule):
         if not torch.isfinite(loss):
             lr = self.trainer.optimizers[0].param_groups[0]["lr"]
             raise TrainingError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch}, step {self.global_step}, at lr {lr:.3g}. "
-                f"Try a lower optimizer.lr, gradient clipping (trainer.gradient_clip_val=1) or, with 16-mixed, "
-                f"trainer.precision=bf16-mixed. The last good checkpoint is kept in the run's checkpoints folder."
+                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, step {self.global_step}, at lr "
+                f"{lr:.3g}. Try a lower optimizer.lr, gradient clipping (trainer.gradient_clip_val=1) or, with "
+                f"16-mixed, trainer.precision=bf16-mixed. The last good checkpoint is kept in the run's "
+                f"checkpoints folder."
             )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from fer.atomic import if_possible, writing
 from fer.data.base import FERDataModule
 from fer.metrics import SCORES, final_scores
 from fer.module import FERModule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +82,7 @@ def write_predictions(
     """
     extra = extra or {}
     further = zip(*extra.values(), strict=True) if extra else repeat(())
-    with path.open("w", newline="") as file:
+    with writing(path, newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["split", "id", "label", "predicted", *(f"p_{name}" for name in classes), *extra])
         for part in predictions:
@@ -88,14 +92,35 @@ def write_predictions(
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
-    """Read ``history.csv`` as one list a column, NaN where a value is missing."""
+    """Read ``history.csv`` as one list a column, NaN where a value is missing; epochs count from 1."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return {key: [float(row[key]) if row[key] else math.nan for row in rows] for key in (rows[0] if rows else {})}
+    history = {key: [float(row[key]) if row[key] else math.nan for row in rows] for key in (rows[0] if rows else {})}
+    if history.get("epoch") and min(history["epoch"]) == 0:  # of an older run: it counted from 0
+        history["epoch"] = [epoch + 1 for epoch in history["epoch"]]
+    return history
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read ``metrics.json`` of a training or a test; epochs count from 1.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no JSON object.
+    """
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(metrics, dict):
+        raise ValueError("it holds no JSON object")
+    last, best, epochs = (metrics.get(key) for key in ("last_epoch", "best_epoch", "epochs"))
+    if not (isinstance(last, dict) and isinstance(best, int) and isinstance(epochs, int)):
+        return metrics  # of a test
+    if last.get("epoch") == epochs - 1:  # an older run: it counted from 0
+        metrics |= {"best_epoch": best + 1, "last_epoch": {**last, "epoch": epochs}}
+    return metrics
 
 
 def at_epoch(history: Mapping[str, Sequence[float]], epoch: int, column: str) -> float | None:
-    """Return an epoch's (from 0) value of a column of :func:`read_history`; None if it is not there."""
+    """Return an epoch's (from 1) value of a column of :func:`read_history`; None if it is not there."""
     values = dict(zip(history.get("epoch", ()), history.get(column, ()), strict=False))
     value = values.get(epoch, math.nan)
     return None if math.isnan(value) else value
@@ -124,19 +149,25 @@ def write(
         **summary,
         **{part.split: final_scores(part.probabilities, part.labels, classes) for part in predictions},
     }
-    write_json(run / "metrics.json", metrics)
     write_predictions(run / "predictions.csv", predictions, classes)
+    write_json(run / "metrics.json", metrics)
     final = predictions[-1]  # test where there is one, else val
     accuracy = metrics[final.split]["accuracy"]
     title = f"{final.split} · n {len(final.labels):,} · accuracy {accuracy:.3f}"
     confusion = np.array(metrics[final.split]["confusion"])
     figure = confusion_figure(confusion, classes, title=title, stamp=summary["stamp"])
-    figure.savefig(run / "confusion.png", dpi=150)
+    save_figure(figure, run / "confusion.png")
     history = read_history(run / "history.csv") if (run / "history.csv").exists() else {}
     if history:
         figure = curves_figure(history, summary["monitor"], summary["best_epoch"], summary["stamp"])
-        figure.savefig(run / "curves.png", dpi=150)
+        save_figure(figure, run / "curves.png")
     return metrics
+
+
+def save_figure(figure: "Figure", path: Path, dpi: int = 150) -> None:
+    """Write a picture; where that cannot be done, say so and go on: the scores must not be lost for it."""
+    with if_possible(path), writing(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=dpi)
 
 
 def brief(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, Any]:
@@ -147,20 +178,21 @@ def brief(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[st
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write plain data, readable and whole."""
-    path.write_text(json.dumps(values, indent=2) + "\n")
+    with writing(path) as file:
+        file.write(json.dumps(values, indent=2) + "\n")
 
 
 def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) -> None:
     """Print each split's scores per class, the last epoch's beside the best's, and where the run lies."""
     console = Console()
     splits = [split for split in ("val", "test") if split in metrics]
-    title = f"best epoch {metrics['best_epoch'] + 1} by {metrics['monitor']}{said_of_tta(metrics['tta'])}"
+    title = f"best epoch {metrics['best_epoch']} by {metrics['monitor']}{said_of_tta(metrics['tta'])}"
     table = class_table({split: metrics[split] for split in splits}, title, metrics["monitor"].partition("/")[2])
     console.print(table)
     last = metrics["last_epoch"]
     if last["epoch"] != metrics["best_epoch"]:
         said = ", ".join(f"{split} accuracy {last[split]['accuracy']:.3f}" for split in splits)
-        console.print(f"last epoch ({last['epoch'] + 1}): {said}", soft_wrap=True, highlight=False)
+        console.print(f"last epoch ({last['epoch']}): {said}", soft_wrap=True, highlight=False)
     if metrics["stamp"]:
         console.print(metrics["stamp"], soft_wrap=True, highlight=False, style="bold red")
     for note in notes:

@@ -143,8 +143,8 @@ def last(trainer: pl.Trainer) -> str:
 
 
 def epoch_of(path: str) -> int:
-    """Return the epoch, from 0, in which a checkpoint was written."""
-    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"])
+    """Return the epoch, from 1, in which a checkpoint was written."""
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1
 
 
 def summary(
@@ -168,7 +168,7 @@ def summary(
         "best_score": float(checkpoint.best_model_score),
         "best_epoch": epoch_of(checkpoint.best_model_path),
         "epochs": trainer.current_epoch,
-        "last_epoch": {"epoch": trainer.current_epoch - 1, **last_epoch},
+        "last_epoch": {"epoch": trainer.current_epoch, **last_epoch},
         "tta": config["tta"],
         "checkpoint": str(checkpoint.best_model_path),
     }

@@ -1,7 +1,6 @@
 """The end of a multirun: one table of all its jobs, sorted by score, also when some of them failed."""
 
 import csv
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,6 +78,8 @@ def note_failure(message: str) -> None:
 
 def collect(folder: Path) -> list[dict[str, Any]]:
     """Return a row for each job of a sweep: overrides, score, folder; best first, failed jobs last."""
+    from fer.results import read_metrics
+
     rows = []
     for job in sorted(path for path in folder.iterdir() if (path / ".hydra" / "overrides.yaml").is_file()):
         overrides = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text())
@@ -88,10 +89,10 @@ def collect(folder: Path) -> list[dict[str, Any]]:
             "folder": job,
         }
         if (job / "metrics.json").is_file():
-            metrics = json.loads((job / "metrics.json").read_text())
+            metrics = read_metrics(job / "metrics.json")
             row |= {split: metrics[split] for split in ("val", "test") if split in metrics}
             if "best_score" in metrics:
-                epoch = metrics["best_epoch"] + 1
+                epoch = metrics["best_epoch"]
                 row |= {"monitor": metrics["monitor"], "score": metrics["best_score"], "epoch": epoch}
                 row |= _training(job, metrics["best_epoch"])
             else:  # of fer.test, which chooses nothing

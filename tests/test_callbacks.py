@@ -1,6 +1,7 @@
 """What happens beside training."""
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,10 +106,33 @@ def test_history_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
     resumed.log_metrics({"epoch": 1, "val/loss": 0.5}, step=10)
     with path.open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     assert [row["step"] for row in rows] == ["0", "10"]
     assert [float(row["val/loss"]) for row in rows] == [1.0, 0.5]
     assert "train/loss_step" not in rows[0]
+
+
+def test_older_runs_counted_epochs_from_0(tmp_path: Path) -> None:
+    from fer.results import at_epoch, read_history, read_metrics
+
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,step,val/loss\n0,9,1.0\n1,19,0.5\n")
+    assert at_epoch(read_history(path), 2, "val/loss") == 0.5
+    HistoryLogger(path).log_metrics({"epoch": 2, "val/loss": 0.25}, step=29)  # a run gone on with
+    assert path.read_text() == "epoch,step,val/loss\n1,9,1.0\n2,19,0.5\n3,29,0.25\n"
+    for old in (True, False):
+        text = {"epochs": 2, "best_epoch": 0 + (not old), "last_epoch": {"epoch": 1 + (not old)}}
+        (tmp_path / "metrics.json").write_text(json.dumps(text))
+        assert read_metrics(tmp_path / "metrics.json") == {"epochs": 2, "best_epoch": 1, "last_epoch": {"epoch": 2}}
+
+
+def test_history_outlives_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    history = HistoryLogger(tmp_path / "gone" / "history.csv")
+    history.log_metrics({"epoch": 0, "val/loss": 1.0}, step=9)
+    assert "history.csv: cannot be written: its folder is gone" in caplog.text
+    (tmp_path / "gone").mkdir()
+    history.log_metrics({"epoch": 1, "val/loss": 0.5}, step=19)
+    assert (tmp_path / "gone" / "history.csv").read_text() == "epoch,step,val/loss\n1,9,1.0\n2,19,0.5\n"
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first process", "another process"])

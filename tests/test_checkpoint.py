@@ -150,7 +150,7 @@ def test_non_finite_loss_stops_and_keeps_the_last_checkpoint(
     with pytest.raises(SystemExit) as end:
         train_here(*TINY, "+callbacks.poison._target_=test_checkpoint.Poison")
     assert end.value.code == 2
-    assert "the loss is nan in epoch 1, step 9, at lr" in capfd.readouterr().err
+    assert "the loss is nan in epoch 2, step 9, at lr" in capfd.readouterr().err
     state = torch.load(Path.cwd() / "run/checkpoints/last.ckpt", weights_only=True)
     assert state["epoch"] == 0
     assert all(torch.isfinite(value).all() for value in state["state_dict"].values())

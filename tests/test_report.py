@@ -47,7 +47,7 @@ def test_two_runs_and_their_tests(
         assert row["synthetic test"] == f"{tested['test']['accuracy']:.3f}"
         with (tmp_path / "runs" / row["run"] / "history.csv").open(newline="") as file:
             history = list(csv.DictReader(file))
-        assert row["train"] == f"{float(history[own['best_epoch']]['train/accuracy']):.3f}"
+        assert row["train"] == f"{float(history[own['best_epoch'] - 1]['train/accuracy']):.3f}"
     assert {row["run"]: row["model"] for row in rows} == {"first": "simple_conv", "second": "test_resnet"}
     order = [next(run for run in two_runs if run.name == row["run"]) for row in rows]
     first, second = (answers(run, "test") for run in order)
@@ -66,11 +66,11 @@ def test_the_last_epoch_stands_beside_the_best(train_here: Here) -> None:
     # With lr 0 nothing changes: every epoch is as good, and the first is the best.
     run = train_here(*TINY, "optimizer.lr=1e-30", "scheduler=constant")
     metrics = json.loads((run / "metrics.json").read_text())
-    assert (metrics["best_epoch"], metrics["last_epoch"]["epoch"]) == (0, 1)
+    assert (metrics["best_epoch"], metrics["last_epoch"]["epoch"]) == (1, 2)
     assert metrics["last_epoch"]["test"]["accuracy"] == metrics["test"]["accuracy"]
     other = train_here(*TINY, "optimizer.lr=0.3", "optimizer=sgd", "monitor=val/f1/disgust", name="other")
     metrics = json.loads((other / "metrics.json").read_text())
-    assert metrics["last_epoch"]["epoch"] == 1
+    assert metrics["last_epoch"]["epoch"] == 2
 
 
 @pytest.mark.parametrize(

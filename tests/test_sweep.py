@@ -19,14 +19,14 @@ def job(folder: Path, number: int, score: float, train_loss: float, val_loss: fl
     (run / ".hydra").mkdir(parents=True)
     (run / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"optimizer.lr={lr}"]))
     scores = {"accuracy": score, "f1_macro": score}
-    metrics = {"monitor": "val/f1_macro", "best_score": score, "best_epoch": 1, "stamp": None, "val": scores}
+    metrics = {"monitor": "val/f1_macro", "best_score": score, "best_epoch": 2, "stamp": None, "val": scores}
     metrics["tta"] = "none"
     (run / "metrics.json").write_text(json.dumps(metrics))
     with (run / "history.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", "train/loss", "train/accuracy", "val/loss"])
-        writer.writerow([0, 9, 0, 99])
-        writer.writerow([1, train_loss, 0.7, val_loss])
+        writer.writerow([1, 9, 0, 99])
+        writer.writerow([2, train_loss, 0.7, val_loss])
 
 
 @pytest.fixture

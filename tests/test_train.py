@@ -61,7 +61,7 @@ def test_what_a_run_leaves(train_here: Train, capfd: pytest.CaptureFixture[str])
     assert config["output_dir"] == str(run)
     with (run / "history.csv").open() as file:
         history = list(csv.DictReader(file))
-    assert [row["epoch"] for row in history] == ["0", "1"]
+    assert [row["epoch"] for row in history] == ["1", "2"]
     for row in history:
         for split in ("train", "val"):
             for score in ("loss", "accuracy", "balanced_accuracy", "f1_macro", "f1/happy", "f1/disgust"):
@@ -99,7 +99,7 @@ def test_scores_are_those_of_the_predictions(train_here: Train) -> None:
     with (run / "history.csv").open() as file:
         history = [float(row["val/f1_macro"]) for row in csv.DictReader(file)]
     assert metrics["best_score"] == pytest.approx(max(history))
-    assert metrics["best_epoch"] == int(np.argmax(history))
+    assert metrics["best_epoch"] == int(np.argmax(history)) + 1
     assert metrics["val"]["f1_macro"] == pytest.approx(metrics["best_score"], abs=1e-5)
 
 

@@ -1,8 +1,8 @@
 """The embedded dataset: drawn faces with the seven expressions (:mod:`fer.data.faces` draws them).
 
-Classes: the seven of FER2013, in its proportions (few ``disgust``). Layout: none, the images are drawn on first use and
-cached. Licence: as this project. A task for a first look, for teaching and for tests; a score on it says nothing about
-real faces.
+Classes: the seven of FER2013, as unbalanced, but for ``disgust``: few, yet enough to be learnt and scored. Layout:
+none, the images are drawn on first use and cached. Licence: as this project. A task for a first look, for teaching and
+for tests; a score on it says nothing about real faces.
 """
 
 from typing import Any

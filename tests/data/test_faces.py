@@ -64,10 +64,20 @@ def test_faces_differ_and_are_not_blank(faces):
     assert images.std(axis=(1, 2)).min() > 4
 
 
-def test_classes_have_the_proportions_of_fer2013(faces):
+def test_classes_have_their_proportions(faces):
     _, labels = faces
     expected = np.array([PROPORTIONS[name] for name in BASIC]) * 1000
     assert np.abs(np.bincount(labels, minlength=len(BASIC)) - expected).max() <= 1
+
+
+def test_the_default_set_has_20_of_each_class_in_each_split(tmp_path, monkeypatch):
+    import fer.data.synthetic as synthetic
+
+    labels = synthetic.generate.__globals__["_labels"](4000, np.random.default_rng([0, 4000]))
+    monkeypatch.setattr(synthetic, "generate", lambda *_: (np.zeros((4000, 2, 2), np.uint8), labels))
+    samples = synthetic.Synthetic(cache_dir=tmp_path).read()
+    for split in ("val", "test"):
+        assert np.bincount(samples.labels[samples.splits == split], minlength=len(BASIC)).min() >= 20
 
 
 @pytest.mark.parametrize(("num_samples", "at_least"), [(7, 1), (21, 3), (50, 3), (100, 3)])
