@@ -5,6 +5,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def batch_weight(loss: nn.Module, target: Tensor) -> Tensor:
+    """Return what a loss has divided its sum over a batch by.
+
+    Weighed by it, the means of several batches, or of several devices' shares of one, make the mean over all of them.
+
+    Args:
+        loss: Any loss that returns a mean.
+        target: int64 class indices of shape (B,), or float probabilities of shape (B, C).
+
+    Returns:
+        float of shape (): with class weights and class indices the sum of the samples' weights, else B.
+    """
+    weight = getattr(loss, "weight", None)
+    if weight is None or target.ndim > 1 or not isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss | FocalLoss):
+        return torch.tensor(float(len(target)), device=target.device)
+    return weight[target].float().sum()  # type: ignore[no-any-return]
+
+
 class FocalLoss(nn.Module):
     """Multi-class focal loss: cross-entropy in which well-classified samples count less.
 
@@ -31,15 +49,14 @@ class FocalLoss(nn.Module):
             target: int64 class indices of shape (B,), or float probabilities of shape (B, C).
         """
         num_classes = logits.shape[1]
+        # As torch's weighted cross-entropy: a weighted mean, so that the loss keeps its scale.
+        total = batch_weight(self, target).clamp(min=1e-12)
         if target.ndim == 1:
             target = F.one_hot(target, num_classes)
         target = target.to(logits.dtype) * (1 - self.label_smoothing) + self.label_smoothing / num_classes
         log_p = F.log_softmax(logits, dim=1)
         terms = target * (1 - log_p.exp()).pow(self.gamma) * log_p
-        if self.weight is None:
-            return -terms.sum(1).mean()
-        # As torch's weighted cross-entropy: a weighted mean, so that the loss keeps its scale.
-        return -(terms * self.weight).sum() / torch.clamp((target * self.weight).sum(), min=1e-12)
+        return -(terms if self.weight is None else terms * self.weight).sum() / total
 
 
 class MultiTargetLoss(nn.Module):

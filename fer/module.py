@@ -14,8 +14,10 @@ from torchmetrics import MeanMetric
 from torchvision.transforms import v2
 
 from fer.build import build
+from fer.data.base import limited
 from fer.errors import ConfigError, TrainingError
 from fer.leak_check import KEY, seen_images
+from fer.losses import batch_weight
 from fer.metrics import classification_metrics, epoch_scores
 from fer.models import build_model
 from fer.optim import GROUPING, build_optimizer, build_scheduler, parameter_groups
@@ -112,18 +114,18 @@ class FERModule(pl.LightningModule):
             x = self._input(batch["image"], self.train_size)
             if self.mix is not None:
                 x, target = self.mix(x, target)
-            logits = self.net(x)
-        loss = self.loss(logits, target)
+            logits = self._fitted(x)
+        loss, weight = self._mean_loss(logits, target)
         self._refuse_non_finite(loss, batch_idx)
         self.train_metrics.update(logits.detach().argmax(1), labels if target.ndim == 1 else target.argmax(1))
         self.log("train/loss_step", loss, prog_bar=True)
-        self.train_loss.update(loss.detach(), len(labels))
-        return loss  # type: ignore[no-any-return]
+        self.train_loss.update(loss.detach(), weight)
+        return loss * self._share_of_devices(weight)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Score a batch of ``image`` and ``label``."""
         (logits,) = self._logits(batch, "none")
-        self.val_loss.update(self.loss(logits, batch["label"]), len(batch["label"]))
+        self.val_loss.update(*self._mean_loss(logits, batch["label"]))
         self.val_metrics.update(logits.argmax(1), batch["label"])
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
@@ -135,6 +137,32 @@ class FERModule(pl.LightningModule):
         if "features" in batch:  # of the images as they are
             return [self.net.head(batch["features"])]  # type: ignore[operator]
         return [self(view) for view in _views(batch["image"], tta)]
+
+    def _fitted(self, x: Tensor) -> Tensor:
+        try:
+            return self.net(x)  # type: ignore[no-any-return]
+        except ValueError as error:
+            if len(x) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            devices = self.trainer.world_size
+            raise TrainingError(
+                f"a batch of one image a device: this network's batch normalisation needs two or more. Set "
+                f"data.batch_size={2 * devices} or more, or choose a network without it (timm has many, such as "
+                f"model=vit_tiny)."
+            ) from error
+
+    def _mean_loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss of this process's share of a batch, and that share's weight in the whole."""
+        return self.loss(logits, target), batch_weight(self.loss, target)
+
+    def _share_of_devices(self, weight: Tensor) -> Tensor | float:
+        """Return the factor by which the devices' gradients, averaged, are those of one device with all of the batch.
+
+        Without class weights every device's share of a batch counts the same.
+        """
+        if self.trainer.world_size == 1 or getattr(self.loss, "weight", None) is None:
+            return 1.0
+        return weight / self.trainer.strategy.reduce(weight.clone(), reduce_op="mean")
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's training scores."""
@@ -207,8 +235,7 @@ class FERModule(pl.LightningModule):
         """Return the number of batches and of optimiser steps of an epoch."""
         # Lightning's estimated_stepping_batches would make the loaders here, before a resumed run knows its epoch.
         batches = len(self.trainer.datamodule.train_batches(world_size=self.trainer.world_size))  # type: ignore[attr-defined]
-        limit = self.trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+        batches = max(1, limited(batches, self.trainer.limit_train_batches))
         return batches, math.ceil(batches / self.trainer.accumulate_grad_batches)
 
     def _total_steps(self) -> int | None:

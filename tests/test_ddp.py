@@ -17,6 +17,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_two_processes_equal_one(command: Run, tmp_path: Path) -> None:
     # A loss that is a sum over the global batch: no batch norm, no dropout, the same augmentation for every sample.
     common = ("transforms=none", "optimizer=sgd", "optimizer.lr=0.01", "data.num_samples=300", "hydra.run.dir=${name}")
+    common += ("loss.class_weights=[1,2,3,4,5,6,7]",)  # each device's share of a batch has a weight of its own
     assert command(*TINY, *common, "name=one").returncode == 0
     done = command(*TINY, "trainer=ddp_cpu", *common, "name=two")
     assert done.returncode == 0, done.stderr

@@ -1,10 +1,13 @@
-"""The focal loss is cross-entropy at gamma 0, and a written-out sum elsewhere."""
+"""The focal loss is cross-entropy at gamma 0, and a written-out sum elsewhere; means of batches add up."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from fer.losses import FocalLoss
+from fer.losses import FocalLoss, MultiTargetLoss, batch_weight
 
 LOGITS = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(16) % 5
@@ -14,13 +17,26 @@ WEIGHT = torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_gamma_zero_is_cross_entropy(weight: torch.Tensor | None, label_smoothing: float) -> None:
-    target = F.one_hot(LABELS, 5) * (1 - label_smoothing) + label_smoothing / 5
-    expected = -(target * (1 if weight is None else weight) * LOGITS.log_softmax(1)).sum()
-    expected = expected / (16 if weight is None else (target * weight).sum())
-    found = FocalLoss(0.0, weight, label_smoothing)(LOGITS, LABELS)
-    torch.testing.assert_close(found, expected)
-    if label_smoothing == 0:
-        torch.testing.assert_close(found, F.cross_entropy(LOGITS, LABELS, weight))
+    soft = F.one_hot(LABELS, 5) * 0.7 + 0.06
+    for target in (LABELS, soft):
+        expected = F.cross_entropy(LOGITS, target, weight, label_smoothing=label_smoothing)
+        torch.testing.assert_close(FocalLoss(0.0, weight, label_smoothing)(LOGITS, target), expected)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+@pytest.mark.parametrize("target", [LABELS, F.one_hot(LABELS, 5) * 0.7 + 0.06], ids=["labels", "distributions"])
+@pytest.mark.parametrize(
+    "make", [nn.CrossEntropyLoss, lambda **o: FocalLoss(2.0, **o), lambda **_: MultiTargetLoss()],
+    ids=["cross_entropy", "focal", "multi_target"],
+)  # fmt: skip
+def test_means_of_parts_make_the_mean_of_the_whole(
+    make: Callable[..., nn.Module], target: torch.Tensor, weight: torch.Tensor | None
+) -> None:
+    loss = make(weight=weight, label_smoothing=0.1)
+    parts = [slice(0, 1), slice(1, 4), slice(4, 16)]
+    means = torch.stack([loss(LOGITS[part], target[part]) for part in parts])
+    weights = torch.stack([batch_weight(loss, target[part]) for part in parts])
+    torch.testing.assert_close((means * weights).sum() / weights.sum(), loss(LOGITS, target))
 
 
 def test_written_out() -> None:

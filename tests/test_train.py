@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -30,6 +31,18 @@ class Kill(pl.Callback):
     def on_before_optimizer_step(self, trainer: pl.Trainer, *args: object) -> None:
         if trainer.global_step == self.step:
             raise Killed
+
+
+class NoteRows(pl.Callback):
+    """Notes which images each epoch's batches hold."""
+
+    epochs: ClassVar[list[list[list[int]]]] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: object) -> None:
+        self.epochs.append([])
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: object, batch: Any, batch_idx: int) -> None:
+        self.epochs[-1].append(batch["row"].tolist())
 
 
 def weights(run: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
@@ -163,3 +176,20 @@ def test_resumed_run_equals_uninterrupted_run(train_here: Train, options: tuple[
     assert a == b
     a, b = (json.loads((run / "metrics.json").read_text()) | {"checkpoint": ""} for run in (whole, cut))
     assert a == b
+
+
+@pytest.mark.parametrize(
+    ("options", "batches"),
+    [
+        (("+trainer.overfit_batches=2",), [2, 2]),
+        (("+trainer.reload_dataloaders_every_n_epochs=1", "trainer.limit_train_batches=4"), [4, 4]),
+    ],
+    ids=["overfit", "reload"],
+)
+def test_batches_of_each_epoch(train_here: Train, options: tuple[str, ...], batches: list[int]) -> None:
+    note = ("+callbacks.note._target_=test_train.NoteRows", "data.batch_size=16", *options)
+    NoteRows.epochs.clear()
+    train_here(*TINY, *note)
+    first, second = NoteRows.epochs
+    assert [len(first), len(second)] == batches
+    assert (first == second) == ("overfit" in options[0])

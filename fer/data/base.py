@@ -237,13 +237,15 @@ class FERDataModule(pl.LightningDataModule):
             "native_channels": 1 if images.ndim == 3 else 3,
         }
 
-    def train_batches(self, rank: int = 0, world_size: int = 1, epoch: int = 0, start: int = 0) -> TrainBatches:
-        """Return the training split's batches, from batch ``start`` of ``epoch`` on."""
+    def train_batches(
+        self, rank: int = 0, world_size: int = 1, epoch: int = 0, start: int = 0, same: bool = False
+    ) -> TrainBatches:
+        """Return the training split's batches, from batch ``start`` of ``epoch`` on; the ``same`` in every epoch."""
         weights = None
         if self.sampler == "weighted":
             weights = (1.0 / np.maximum(1, self.class_counts("train")))[self.samples.labels[self.rows("train")]]
         return TrainBatches(
-            len(self.rows("train")), self.batch_size, self.seed, rank, world_size, weights, epoch, start
+            len(self.rows("train")), self.batch_size, self.seed, rank, world_size, weights, epoch, start, same
         )
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
@@ -252,7 +254,7 @@ class FERDataModule(pl.LightningDataModule):
         Raises:
             ConfigError: If the global batch cannot be shared equally by the devices.
         """
-        rank, world_size, epoch, start = 0, 1, 0, 0
+        rank, world_size, epoch, start, limit, same = 0, 1, 0, 0, 1.0, False
         if self.trainer:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
             if self.batch_size % world_size:
@@ -263,19 +265,25 @@ class FERDataModule(pl.LightningDataModule):
             # In a resumed run the loop's progress is restored before the loader is made.
             epoch = cast(Any, self.trainer.fit_loop.epoch_progress.current).processed
             start = cast(Any, self.trainer.fit_loop.epoch_loop.batch_progress.current).processed
-        batches = self.train_batches(rank, world_size, epoch)
-        if start < len(batches):
-            batches = self.train_batches(rank, world_size, epoch, start)
+            limit, same = self.trainer.limit_train_batches, cast(Any, self.trainer).overfit_batches > 0
+        batches = self.train_batches(rank, world_size, epoch, same=same)
+        # Loaders that are made anew between epochs still find the last epoch's number of batches.
+        if start < limited(len(batches), limit):
+            batches = self.train_batches(rank, world_size, epoch, start, same)
         return self._loader("train", batches, self.augment if len(self.augment) else None)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Return the loader of the validation split, in order."""
-        return self.eval_dataloader("val")
+        """Return the loader of the validation split, mixed: ``limit_val_batches`` takes the first ones."""
+        return self._eval_loader("val", mixed=True)
 
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Tensor]]:
         """Return a split's loader: every sample once, in order, without augmentation."""
+        return self._eval_loader(split, mixed=False)
+
+    def _eval_loader(self, split: str, mixed: bool) -> DataLoader[dict[str, Tensor]]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return self._loader(split, EvalBatches(len(self.rows(split)), self.batch_size, rank, world_size), None)
+        batches = EvalBatches(len(self.rows(split)), self.batch_size, rank, world_size, mixed)
+        return self._loader(split, batches, None)
 
     def _loader(
         self, split: str, batches: TrainBatches | EvalBatches, augment: Augment | None
@@ -297,6 +305,11 @@ class FERDataModule(pl.LightningDataModule):
             # Forked workers share the parent's memory and imports; Python 3.14 would start them afresh.
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         )
+
+
+def limited(batches: int, limit: float) -> int:
+    """Return how many of an epoch's batches ``trainer.limit_train_batches`` leaves: a number of them, or a share."""
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 
 def select_classes(samples: Samples, wanted: Sequence[str] | None, name: str) -> Samples:

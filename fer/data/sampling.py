@@ -32,6 +32,7 @@ class TrainBatches(Sampler[Batch]):
         weights: Sampling weight of each sample, drawn with replacement; None for each sample once.
         epoch: The first epoch.
         start: Number of batches of the first epoch that are already done (a run resumed in mid-epoch).
+        same: Draw the first epoch's batches in every epoch (Lightning's ``overfit_batches``).
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class TrainBatches(Sampler[Batch]):
         weights: npt.NDArray[np.float64] | None = None,
         epoch: int = 0,
         start: int = 0,
+        same: bool = False,
     ) -> None:
+        self.same = same
         self.size, self.seed, self.rank, self.world_size = size, seed, rank, world_size
         # Fewer samples than one batch: one smaller batch, still the same for every process.
         self.batch_size = min(batch_size, size - size % world_size)
@@ -64,7 +67,7 @@ class TrainBatches(Sampler[Batch]):
         return self.size // self.batch_size if self.batch_size else 0
 
     def __iter__(self) -> Iterator[Batch]:
-        generator = np.random.default_rng([self.seed, self.epoch])
+        generator = np.random.default_rng([self.seed, 0 if self.same else self.epoch])
         if self.probabilities is None:
             order = generator.permutation(self.size)
         else:
@@ -76,20 +79,22 @@ class TrainBatches(Sampler[Batch]):
 
 
 class EvalBatches(Sampler[Batch]):
-    """Every sample once, in order, without padding, in the same number of batches on each process.
+    """Every sample once, without padding, in the same number of batches on each process.
 
     Args:
         size: Number of samples.
         batch_size: Largest global batch.
         rank: This process's number.
         world_size: Number of processes.
+        mixed: Always in one mixed order, so that any number of batches stands for the whole; else in the split's.
     """
 
-    def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1, mixed: bool = False) -> None:
         count = -(-size // batch_size)
         # Parts of nearly equal size: no process is left without a sample in the last batch, where it would miss the
         # others' collective calls.
-        self.parts = np.array_split(np.arange(size), count) if count else []
+        order = np.random.default_rng(0).permutation(size) if mixed else np.arange(size)
+        self.parts = np.array_split(order, count) if count else []
         self.rank, self.world_size = rank, world_size
 
     def __len__(self) -> int:

@@ -102,6 +102,9 @@ def test_loaders_give_every_image_with_its_own_label_and_row() -> None:
         assert np.array_equal(rows, data.rows(split))
         assert np.array_equal(torch.cat([b["image"] for b in batches]).numpy(), data.samples.images[rows])
         assert np.array_equal(torch.cat([b["label"] for b in batches]).numpy(), data.samples.labels[rows])
+    mixed = torch.cat([b["row"] for b in data.val_dataloader()]).numpy()
+    assert sorted(mixed) == data.rows("val").tolist()
+    assert mixed[:7].max() > data.rows("val")[6], "the first batches stand for the whole"
     for batch in data.train_dataloader():
         assert np.array_equal(batch["image"].numpy(), data.samples.images[batch["row"].numpy()])
 

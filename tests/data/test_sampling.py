@@ -62,3 +62,17 @@ def test_evaluation_sees_each_sample_once_in_equally_many_batches(size: int, wor
     assert len({len(part) for part in parts}) == 1
     assert all(batch for part in parts for batch in part)
     assert max(len(batch) for part in parts for batch in part) <= 16
+
+
+def test_a_mixed_evaluation_order_is_always_the_same_and_stands_for_the_split() -> None:
+    first, second = (rows(EvalBatches(100, 10, mixed=True)) for _ in range(2))
+    assert first == second
+    assert sorted(row for batch in first for row in batch) == list(range(100))
+    assert len({row // 20 for row in first[0]}) > 2, "of five classes in order, the first batch has several"
+
+
+def test_the_same_batches_in_every_epoch() -> None:
+    batches = TrainBatches(100, 10, seed=3, same=True)
+    before = rows(batches)
+    batches.set_epoch(5)
+    assert rows(batches) == before
