@@ -4,7 +4,8 @@ One folder per dataset and key, ``<cache_dir>/<name>-<hash of the key>/``: ``ima
 ``splits.npy``, ``ids.npy``, what else the dataset knows (``subjects.npy``, ``targets.npy``, ``attributes/*.npy``) and a
 readable ``meta.json``. The key holds everything that decides the content,
 such as the source files' fingerprint and the stored size, so that changed data makes another folder.
-Deleting a folder costs nothing but time.
+``meta.json`` holds checksums of all of it, itself included, and they are checked whenever a cache is opened: what is
+damaged is made again. Deleting a folder costs nothing but time.
 """
 
 import errno
@@ -13,11 +14,16 @@ import json
 import logging
 import math
 import os
+import platform
+import re
 import shutil
 import tempfile
+import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +31,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fer.data.quality import flat, oddities
-from fer.data.samples import Samples
+from fer.data.samples import Samples, readable
 from fer.errors import DatasetError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever a cache's files, or how images are decoded, change; part of every key."""
+
+_SAMPLED_FILES = 4096  # source files of a dataset whose content is looked at
+_SAMPLED_BYTES = 2**26  # read of all of them together
+_PIECE = 2**12  # bytes read at one place of a file that is too large to be read whole
+_BLOCK = 2**20  # bytes of a cached file under one checksum
+_CHECKED = 2**9  # blocks that are checked when a cache is opened; of larger files other ones each time
+_FORGOTTEN = 24 * 3600  # seconds after which a half-written folder of an unknown process is nobody's
 
 
 def default_cache_dir() -> Path:
@@ -42,18 +55,43 @@ def default_cache_dir() -> Path:
 
 
 def fingerprint(paths: Iterable[str | Path], root: Path) -> str:
-    """Return a hash of source files' relative paths, sizes and modification times; no content is read.
+    """Return a hash of where source files stand, their sizes and times, and of a sample of their content.
+
+    Names, sizes and times are often equal where the content is not (archives and stores with fixed times), so the
+    content of :data:`_SAMPLED_FILES` files, evenly spread, is read too; of large ones pieces.
 
     Args:
         paths: Files, relative to ``root`` or below it; their order does not matter.
-        root: The dataset's folder; where it stands makes no difference.
+        root: The dataset's folder.
     """
-    digest = hashlib.sha256()
     prefix = os.path.join(root, "")
-    for full in sorted(os.path.join(prefix, path) for path in paths):
+    files = sorted(os.path.join(prefix, path) for path in paths)
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(root)))
+    for full in files:
         stat = os.stat(full)
-        digest.update(f"{full.removeprefix(prefix)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="replace"))
+        # The time of the last change of the file's state tells of changes that left size and time of content alone.
+        text = f"{full.removeprefix(prefix)}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n"
+        digest.update(os.fsencode(text))
+    chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), _SAMPLED_FILES)).astype(int))
+    for number in chosen:
+        digest.update(_sample(files[number], _SAMPLED_BYTES // len(chosen)))
     return digest.hexdigest()
+
+
+def _sample(path: str, size: int) -> bytes:
+    """Return a file's content, or evenly spread pieces of one that is larger than ``size`` bytes."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            length = os.fstat(file.fileno()).st_size
+            if length <= size:
+                return file.read()
+            pieces = []
+            for start in np.linspace(0, length - _PIECE, max(2, size // _PIECE)).astype(int):
+                file.seek(int(start))
+                pieces.append(file.read(_PIECE))
+            return b"".join(pieces)
+    except OSError:
+        return b""  # reading the dataset says what is wrong with the file
 
 
 def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callable[[], Samples]) -> Samples:
@@ -73,17 +111,43 @@ def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callabl
     Raises:
         DatasetError: If the cache cannot be written (no space left, no permission).
     """
-    # A key may hold the whole list of a dataset's files, which meta.json need not repeat.
-    short = {part: _hash(value) if isinstance(value, list) else value for part, value in key.items()}
-    text = json.dumps({"format": FORMAT, **short}, sort_keys=True, default=str)
-    folder = cache_dir / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    folder, text = _folder(cache_dir, name, key)
     samples = _load(folder)
     if samples is None:
-        built = build()
+        _remove_abandoned(cache_dir)
+        built = _with_readable_names(build())
         _store(folder, built, name, json.loads(text))
         samples = _load(folder)
     # Another process may have taken the folder for damaged and be replacing it right now.
     return built if samples is None else samples
+
+
+def is_cached(cache_dir: Path, name: str, key: Mapping[str, object]) -> bool:
+    """Say whether :func:`cached` would find the dataset, damaged or not."""
+    return _folder(cache_dir, name, key)[0].is_dir()
+
+
+def _folder(cache_dir: Path, name: str, key: Mapping[str, object]) -> tuple[Path, str]:
+    """Return a cache's folder, and the key as text."""
+    # A key may hold the whole list of a dataset's files, which meta.json need not repeat.
+    short = {part: _hash(value) if isinstance(value, list) else value for part, value in key.items()}
+    text = json.dumps({"format": FORMAT, **short}, sort_keys=True, default=str)
+    return cache_dir / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", text
+
+
+def _with_readable_names(samples: Samples) -> Samples:
+    """Escape what is no text in names, so that all that is written later can be written."""
+
+    def escaped(values: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+        return np.array([readable(value) for value in values.tolist()], dtype=np.str_)
+
+    return replace(
+        samples,
+        ids=escaped(samples.ids),
+        classes=tuple(readable(name) for name in samples.classes),
+        subjects=None if samples.subjects is None else escaped(samples.subjects),
+        attributes={name: escaped(values) for name, values in samples.attributes.items()},
+    )
 
 
 def _hash(value: object) -> str:
@@ -115,20 +179,21 @@ def _load(folder: Path) -> Samples | None:
         return None
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        arrays = {name: np.load(folder / f"{name}.npy") for name in meta["arrays"]}
+        if meta.pop("checksum") != _hash(meta):
+            raise ValueError("meta.json is not as it was written")
+        for name, written in meta["arrays"].items():
+            _check(folder / f"{name}.npy", written)
+        arrays = {name: np.load(folder / f"{name}.npy") for name in meta["arrays"] if name != "images"}
         images = np.load(folder / "images.npy", mmap_mode="r")
-        counts = {len(array) for array in (images, *arrays.values())}
-        if counts != {meta["count"]}:
-            raise ValueError(f"{meta['count']} samples expected, found {sorted(counts)}")
         attributes = {name: arrays.pop(f"attributes/{name}") for name in meta["attributes"]}
         samples = Samples(images=images, classes=tuple(meta["classes"]), attributes=attributes, **arrays)
         for oddity in meta["oddities"]:
             log.warning("%s", oddity)
         return samples
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("The cache %s is damaged (%s); the dataset is read again.", folder, error)
         # Moved aside first: no process may meet a half-deleted folder. Another may have done it already.
-        aside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+        aside = _beside(folder)
         with suppress(OSError):
             folder.rename(aside)
             shutil.rmtree(aside)
@@ -136,25 +201,27 @@ def _load(folder: Path) -> Samples | None:
 
 
 def _store(folder: Path, samples: Samples, name: str, key: dict[str, object]) -> None:
-    arrays: dict[str, npt.NDArray[Any]] = {"labels": samples.labels, "splits": samples.splits, "ids": samples.ids}
+    arrays: dict[str, npt.NDArray[Any]] = {"images": samples.images, "labels": samples.labels}
+    arrays |= {"splits": samples.splits, "ids": samples.ids}
     arrays |= {name: value for name in ("subjects", "targets") if (value := getattr(samples, name)) is not None}
     arrays |= {f"attributes/{name}": value for name, value in samples.attributes.items()}
-    meta = {
+    meta: dict[str, Any] = {
         "count": len(samples),
-        "classes": samples.classes,
-        "shape": samples.images.shape[1:],
-        "arrays": list(arrays),
+        "classes": list(samples.classes),
+        "shape": list(samples.images.shape[1:]),
         "attributes": list(samples.attributes),
         "oddities": oddities(samples.images, flat(samples.images), samples.ids, name),
         "key": key,
     }
-    arrays = {"images": samples.images, **arrays}
-    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    temporary = _beside(folder)
     try:
         temporary.mkdir(parents=True)
+        meta["arrays"] = {}
         for part, array in arrays.items():
             (temporary / part).parent.mkdir(exist_ok=True)
             _write(temporary / f"{part}.npy", array)
+            meta["arrays"][part] = _checksums(temporary / f"{part}.npy")
+        meta["checksum"] = _hash(meta)
         (temporary / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
         try:
             temporary.rename(folder)
@@ -166,6 +233,70 @@ def _store(folder: Path, samples: Samples, name: str, key: dict[str, object]) ->
         raise _cannot_write(folder, sum(array.nbytes for array in arrays.values()), error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _checksums(path: Path) -> dict[str, Any]:
+    """Return a file's size and the CRC-32 of each of its blocks: fast, and enough against damage."""
+    with path.open("rb") as file:
+        blocks = [zlib.crc32(block) for block in iter(lambda: file.read(_BLOCK), b"")]
+    return {"bytes": path.stat().st_size, "crc32": " ".join(f"{block:08x}" for block in blocks)}
+
+
+def _check(path: Path, written: Mapping[str, Any]) -> None:
+    """Compare a file with its checksums; of more than :data:`_CHECKED` blocks with some of them, drawn anew each time.
+
+    Raises:
+        ValueError: If it is not as it was written.
+    """
+    blocks = written["crc32"].split()
+    numbers: Iterable[int] = range(len(blocks))
+    if len(blocks) > _CHECKED:  # 43 GB would take a minute
+        numbers = sorted(np.random.default_rng().choice(len(blocks), _CHECKED, replace=False).tolist())
+    if path.stat().st_size != written["bytes"]:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, {written['bytes']} were written")
+    with path.open("rb") as file:
+        for number in numbers:
+            file.seek(number * _BLOCK)
+            if f"{zlib.crc32(file.read(_BLOCK)):08x}" != blocks[number]:
+                raise ValueError(f"{path.name} is not as it was written")
+
+
+def _beside(folder: Path) -> Path:
+    """Return the name of a folder that only this process writes, beside a cache's; it says whose it is."""
+    return folder.with_name(f".{folder.name}-{_machine()}-{os.getpid()}-{uuid.uuid4().hex}")
+
+
+def _machine() -> str:
+    """Name what process numbers are unique in: the machine, or a container on it."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{platform.node()}{space}".encode()).hexdigest()[:8]
+
+
+def _remove_abandoned(cache_dir: Path) -> None:
+    """Remove half-written folders: a dead process's, or those that nobody has written to for a day."""
+    pattern = re.compile(r"\.\w+-[0-9a-f]{12}(?:-([0-9a-f]{8})-(\d+))?-[0-9a-f]{32}")
+    for folder in cache_dir.glob(".*"):
+        if not (found := pattern.fullmatch(folder.name)):
+            continue
+        with suppress(OSError):
+            ours = found[1] == _machine() and os.name == "posix"
+            newest = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if (ours and not _is_alive(int(found[2]))) or time.time() - newest > _FORGOTTEN:
+                shutil.rmtree(folder)
+                log.info("removed %s, which a killed process left behind", folder)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _write(path: Path, array: npt.NDArray[Any]) -> None:

@@ -5,6 +5,7 @@ images. Images are brought to one size and to grey or RGB. Sample ids begin with
 ``dataset`` lets scores be sliced by it.
 """
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -86,10 +87,14 @@ class Combined(FERDataModule):
         )
 
 
-def _content(samples: Samples) -> str:
-    """Name what a dataset's images are: the folder of its cache is a hash of that."""
+def _content(samples: Samples) -> list[str]:
+    """Name what a dataset holds: its images by its cache's folder, which is a hash of them, and its labels."""
     assert isinstance(samples.images, np.memmap)
-    return Path(str(samples.images.filename)).parent.name
+    digest = hashlib.sha256(repr(samples.classes).encode())
+    # What comes after a dataset's cache: labels by votes, a carved split.
+    for values in (samples.labels, samples.splits, samples.targets, samples.subjects):
+        digest.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
+    return [Path(str(samples.images.filename)).parent.name, digest.hexdigest()]
 
 
 def _concatenate(

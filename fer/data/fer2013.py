@@ -304,7 +304,8 @@ def _read_folders(root: Path, base: Path, cache_dir: Path) -> Samples:
             classes=BASIC,
         )
 
-    key = {"form": "folders", "below": below, "files": fingerprint(paths, base)}
+    labelled = [[entry.path, split, entry.emotion] for entry, split in zip(entries, splits, strict=True)]
+    key = {"form": "folders", "below": below, "files": fingerprint(paths, base), "labels": labelled}
     return cached(cache_dir, "fer2013", key, build)
 
 

@@ -81,10 +81,8 @@ def read_entries(
     # The entries themselves: a corrected list or label map must not find the old cache.
     content = [(*entry[:5], sorted(entry.attributes.items()), entry.id) for entry in entries]
     files = fingerprint(set(paths), root)
-    return cached(
-        cache_dir, name, {**(key or {}), "files": files, "entries": content, "size": image_size, "channels": channels},
-        build,
-    )  # fmt: skip
+    parts = {"files": files, "entries": content, "classes": classes, "size": image_size, "channels": channels}
+    return cached(cache_dir, name, {**(key or {}), **parts}, build)
 
 
 def check_present(name: str, root: Path, paths: Sequence[str]) -> None:

@@ -9,6 +9,14 @@ import numpy.typing as npt
 SPLITS = ("train", "val", "test")
 
 
+def readable(name: str) -> str:
+    """Return a file's name as text that can be written anywhere: bytes that are no UTF-8 are escaped (``xe9``)."""
+    try:
+        return name.encode().decode()
+    except UnicodeEncodeError:
+        return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 @dataclass(frozen=True)
 class Samples:
     """A whole dataset, decoded.

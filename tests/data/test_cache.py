@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,11 +117,59 @@ def test_damage_is_noticed_and_mended(tmp_path: Path, caplog: pytest.LogCaptureF
     assert_equal(cached(tmp_path, "fake", KEY, never), samples())
 
 
-def test_arrays_of_different_lengths_are_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def _shift_labels(folder: Path) -> None:
+    np.save(folder / "labels.npy", np.roll(np.load(folder / "labels.npy"), 1))
+
+
+def _other_type(folder: Path) -> None:
+    np.save(folder / "images.npy", np.load(folder / "images.npy").astype(np.float32))
+
+
+def _other_shape(folder: Path) -> None:
+    np.save(folder / "images.npy", np.load(folder / "images.npy")[:, :5])
+
+
+def _flip_a_bit(folder: Path) -> None:
+    content = bytearray((folder / "images.npy").read_bytes())
+    content[-3] ^= 1
+    (folder / "images.npy").write_bytes(content)
+
+
+def _reverse_classes(folder: Path) -> None:
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["classes"].reverse()
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize("change", [_shift_labels, _other_type, _other_shape, _flip_a_bit, _reverse_classes])
+def test_a_cache_that_was_changed_is_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: Callable[[Path], None]
+) -> None:
     cached(tmp_path, "fake", KEY, samples)
-    np.save(only_folder(tmp_path) / "labels.npy", np.arange(4))
+    change(only_folder(tmp_path))
     assert_equal(cached(tmp_path, "fake", KEY, samples), samples())
-    assert "5 samples expected, found [4, 5]" in caplog.text
+    assert "is damaged" in caplog.text
+    assert_equal(cached(tmp_path, "fake", KEY, never), samples())
+
+
+def test_of_a_large_file_some_blocks_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_BLOCK", 16)
+    monkeypatch.setattr(cache, "_CHECKED", 3)
+    cached(tmp_path, "fake", KEY, samples)
+    assert_equal(cached(tmp_path, "fake", KEY, never), samples())
+    with (only_folder(tmp_path) / "images.npy").open("r+b") as file:
+        file.write(bytes(200))  # most of it
+    seeds = iter(range(9))
+    random = np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda: random(next(seeds)))
+    with pytest.raises(AssertionError, match="although it is in the cache"):
+        cached(tmp_path, "fake", KEY, never)
+
+
+def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
+    ids = np.array(["a.png", os.fsdecode(b"caf\xe9.png"), "größe.png"])
+    odd = Samples(samples(3).images, samples(3).labels, samples(3).splits, ids, ("happy", "sad"))
+    assert cached(tmp_path, "fake", KEY, lambda: odd).ids.tolist() == ["a.png", r"caf\xe9.png", "größe.png"]
 
 
 def test_a_failed_read_leaves_nothing(tmp_path: Path) -> None:
@@ -168,7 +218,14 @@ def test_a_killed_build_is_not_taken_for_a_cache(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert len(list(tmp_path.glob(".fake-*/images.npy"))) == 1
+    living = tmp_path / f".fake-{'0' * 12}-{cache._machine()}-{os.getpid()}-{'0' * 32}"
+    elsewhere = tmp_path / f".fake-{'0' * 12}-{'f' * 8}-{process.pid}-{'0' * 32}"
+    forgotten = tmp_path / f".fake-{'0' * 12}-{'f' * 8}-{process.pid}-{'1' * 32}"
+    for folder in (living, elsewhere, forgotten, tmp_path / ".mine"):
+        folder.mkdir()
+    os.utime(forgotten, (0, 0))
     assert_equal(cached(tmp_path, "fake", KEY, samples), samples())
+    assert set(tmp_path.glob(".*")) == {living, elsewhere, tmp_path / ".mine"}
     assert_equal(cached(tmp_path, "fake", KEY, never), samples())
 
 
@@ -238,12 +295,22 @@ def test_fingerprint(tmp_path: Path) -> None:
     first = fingerprint(["a.png", "sub/b.png"], one)
     assert first == fingerprint(["sub/b.png", "a.png"], one)
     assert first == fingerprint([one / "a.png", one / "sub/b.png"], one)
-    assert first == fingerprint(["a.png", "sub/b.png"], tmp_path / "two")
+    assert first != fingerprint(["a.png", "sub/b.png"], tmp_path / "two")  # another folder
+    (tmp_path / "link").symlink_to(one)
+    assert first == fingerprint(["a.png", "sub/b.png"], tmp_path / "link")
     assert first != fingerprint(["a.png"], one)
     os.utime(one / "a.png", ns=(10**18, 10**18 + 1))
     assert first != fingerprint(["a.png", "sub/b.png"], one)
-    os.utime(one / "a.png", ns=(10**18, 10**18))
-    assert first == fingerprint(["a.png", "sub/b.png"], one)
-    (one / "a.png").write_bytes(b"longer")
-    os.utime(one / "a.png", ns=(10**18, 10**18))
-    assert first != fingerprint(["a.png", "sub/b.png"], one)
+
+
+@pytest.mark.parametrize("size", [5, 300_000])
+def test_content_changed_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Size and time of the content are as before; where a file system has no time of the last change, it is read."""
+    monkeypatch.setattr(cache, "_SAMPLED_BYTES", 2**16)
+    real = os.stat
+    without = lambda path: SimpleNamespace(st_size=real(path).st_size, st_mtime_ns=0, st_ctime_ns=0)  # noqa: E731
+    monkeypatch.setattr(cache.os, "stat", without)
+    (tmp_path / "a.bmp").write_bytes(bytes(size))
+    first = fingerprint(["a.bmp"], tmp_path)
+    (tmp_path / "a.bmp").write_bytes(bytes([1]) * size)
+    assert first != fingerprint(["a.bmp"], tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from conftest import Run
 from fakes import write_fer2013_csv, write_image_folder
 
 from fer.data.combined import Combined
+from fer.data.fer2013 import FER2013
 from fer.errors import ConfigError
 
 OPTIONS = {"fer2013": {"root": "csv"}, "folder": {"root": "tree"}}
@@ -66,6 +68,13 @@ def test_a_changed_dataset_is_read_again(two: Path) -> None:
     before = combined().samples.images.copy()
     write_fer2013_csv(two / "csv" / "fer2013.csv", per_class=4, seed=5)
     assert not np.array_equal(combined().samples.images, before)
+
+
+def test_labels_that_a_part_makes_after_its_cache(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = combined().samples.labels
+    read = FER2013.read  # FER+ gives FER2013's images the labels that its votes make
+    monkeypatch.setattr(FER2013, "read", lambda self: replace(read(self), labels=read(self).labels[::-1].copy()))
+    assert (combined().samples.labels != before).any()
 
 
 @pytest.mark.parametrize(

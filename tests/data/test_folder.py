@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,6 +192,21 @@ def test_changed_files_are_read_again(tmp_path: Path) -> None:
     assert len(read(root)) == 7
     (root / "train/happy/1.png").unlink()
     assert len(read(root)) == 6
+
+
+def test_two_datasets_with_equal_names_sizes_and_times(tmp_path: Path) -> None:
+    for number in (0, 1):
+        written = write_image_folder(tmp_path / f"{number}", extension="bmp", classes=["happy", "sad"], seed=number)
+        for path in written:
+            os.utime(tmp_path / f"{number}" / path, (315532800, 315532800))
+        for path, image in by_id(read(tmp_path / f"{number}")).items():
+            np.testing.assert_array_equal(image, written[path])
+
+
+def test_a_file_name_that_is_no_utf8(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "data", classes=["happy", "sad"], per_class=1)
+    (tmp_path / "data/val/sad/0.png").rename(tmp_path / "data/val/sad" / os.fsdecode(b"caf\xe9.png"))
+    assert r"val/sad/caf\xe9.png" in read(tmp_path / "data").ids
 
 
 def test_entries_are_found_without_opening_them(tmp_path: Path) -> None:
