@@ -13,6 +13,7 @@ from fer.data.base import FERDataModule
 
 KEY = "seen_images"
 """Where a checkpoint holds them."""
+_EARLIER = "earlier_"  # before the name of a split: images of earlier stages of the training, no longer in the data
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,30 @@ class Seen:
     selected_on_test: bool
 
 
-def seen_images(datamodule: FERDataModule) -> dict[str, Any]:
+def seen_images(datamodule: FERDataModule, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what a checkpoint carries: the dataset's name, and the fingerprints of its train and val images.
 
     Some 100 bytes an image, from which no image can be restored.
+
+    Args:
+        datamodule: The data that the model is trained on now.
+        before: What the checkpoint carries that the training went on from: its images stay known.
     """
     images = datamodule.samples.images
-    prints = {split: torch.from_numpy(leaks.fingerprints(images, datamodule.rows(split))) for split in ("train", "val")}
-    return {"dataset": datamodule.name, "selected_on_test": datamodule.select_on_test, **prints}
+    carried: dict[str, Any] = {"dataset": datamodule.name, "selected_on_test": datamodule.select_on_test}
+    for split in ("train", "val"):
+        now = leaks.fingerprints(images, datamodule.rows(split))
+        carried[split] = torch.from_numpy(now)
+        earlier = _ever(before or {}, split)
+        if len(earlier := earlier[~leaks.exact_matches(earlier, now)]):
+            carried[_EARLIER + split] = torch.from_numpy(earlier)
+    return carried
+
+
+def _ever(carried: Mapping[str, Any], split: str) -> npt.NDArray[np.uint8]:
+    """Return the fingerprints of a split's images, now and in earlier stages of the training."""
+    parts = [carried[key].numpy() for key in (split, _EARLIER + split) if key in carried]
+    return np.concatenate(parts) if parts else leaks.fingerprints(np.empty((0, 1, 1), dtype=np.uint8))
 
 
 def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Seen:
@@ -57,6 +74,6 @@ def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt
         nothing = np.zeros(len(rows), dtype=np.bool_)
         return Seen(nothing, nothing, nothing, None, False)
     prints = leaks.fingerprints(images, rows)
-    fitted, chose = (leaks.matches(prints, carried[split].numpy()) for split in ("train", "val"))
-    exact = leaks.exact_matches(prints, carried["train"].numpy())
+    fitted, chose = (leaks.matches(prints, _ever(carried, split)) for split in ("train", "val"))
+    exact = leaks.exact_matches(prints, _ever(carried, "train"))
     return Seen(fitted, exact, chose, carried["dataset"], carried["selected_on_test"])

@@ -155,14 +155,14 @@ def near_pairs(images: Images, others: Images | None = None, threshold: float = 
     prints = fingerprints(images)
     if others is None:
         others = images
-        exact_first, exact_second = _first_equal(_hashes_in(prints)), np.arange(len(images))
+        exact_first, exact_second = _first_equal(hashes_in(prints)), np.arange(len(images))
         first = second = np.flatnonzero(exact_first == exact_second)
         exact_first, exact_second = np.delete(exact_first, first), np.delete(exact_second, first)
         found = _search(_decode(prints[first]), None, _LIKELY)
     else:
         other_prints = fingerprints(others)
-        exact_first, exact_second = _equal(_hashes_in(prints), _hashes_in(other_prints))
-        first, second = np.arange(len(images)), np.unique(_first_equal(_hashes_in(other_prints)))
+        exact_first, exact_second = _equal(hashes_in(prints), hashes_in(other_prints))
+        first, second = np.arange(len(images)), np.unique(_first_equal(hashes_in(other_prints)))
         found = _search(_decode(prints), _decode(other_prints[second]), _LIKELY)
         known = np.full(len(images), -1)
         known[exact_first] = exact_second
@@ -235,7 +235,7 @@ def exact_matches(prints: Images, references: Images) -> Bools:
         prints: uint8 of shape (N, 104), from :func:`fingerprints`.
         references: uint8 of shape (M, 104), likewise.
     """
-    equal: Bools = np.isin(_hashes_in(prints), _hashes_in(references))
+    equal: Bools = np.isin(hashes_in(prints), hashes_in(references))
     return equal
 
 
@@ -250,7 +250,13 @@ def _hashes(images: Images) -> npt.NDArray[np.uint64]:
     return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(images))
 
 
-def _hashes_in(prints: Images) -> npt.NDArray[np.uint64]:
+def hashes(images: Images, rows: Rows) -> npt.NDArray[np.uint64]:
+    """Return what :func:`hashes_in` finds in the fingerprints of some images, without the rest of them."""
+    none = np.empty(0, dtype=np.uint64)
+    return np.concatenate([none, *(_hashes(images[rows[part]]) for part in _blocks(len(rows)))])
+
+
+def hashes_in(prints: Images) -> npt.NDArray[np.uint64]:
     """Return the hashes that fingerprints begin with."""
     return np.ascontiguousarray(prints[:, :_HASH]).view(np.uint64)[:, 0]
 

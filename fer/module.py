@@ -85,6 +85,7 @@ class FERModule(pl.LightningModule):
         self.val_metrics = classification_metrics(len(classes), "val/")
         self.val_confusion: Tensor | None = None  # int64 (C, C) of the last validation epoch
         self._seen_images: dict[str, Any] | None = None  # made when the first checkpoint is
+        self._seen_before: Mapping[str, Any] | None = None  # of the checkpoint that a resumed run goes on from
         self.tta = "none"  # set before prediction, see fer.results
         self.train_size: int | None = None  # of training images where a callback changes it; None for the input's own
 
@@ -203,7 +204,7 @@ class FERModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add fingerprints of the images that fit and choose this model: tests then find leaks without them."""
         if self._seen_images is None and self.trainer.is_global_zero:
-            self._seen_images = seen_images(self.trainer.datamodule)  # type: ignore[attr-defined]
+            self._seen_images = seen_images(self.trainer.datamodule, self._seen_before)  # type: ignore[attr-defined]
         checkpoint[KEY] = self._seen_images
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -212,6 +213,7 @@ class FERModule(pl.LightningModule):
         Raises:
             ConfigError: If the schedule was planned for another number of steps and cannot be stretched.
         """
+        self._seen_before = checkpoint.get(KEY)
         for state in checkpoint.get("lr_schedulers", []):
             planned, now = state.get("total_steps"), self._total_steps()
             if planned is not None and planned != now:

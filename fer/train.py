@@ -31,7 +31,7 @@ def train(cfg: "DictConfig") -> float | None:
     import pytorch_lightning as pl
     from omegaconf import OmegaConf
 
-    from fer import features, launch, preprocessing, results, run_folder
+    from fer import features, launch, preprocessing, results, resume, run_folder
     from fer.build import build
     from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, targets
     from fer.module import FERModule
@@ -41,6 +41,9 @@ def train(cfg: "DictConfig") -> float | None:
     first = not launch.is_child()
     run_folder.quieten(first)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
+    resumed = load_checkpoint(config["ckpt"]) if config["ckpt"] else None
+    if resumed:
+        resume.refuse_another_recipe(resumed, config)
 
     # Data.
     datamodule = build(config["data"], "data", seed=config["seed"], transforms=config["transforms"])
@@ -58,6 +61,9 @@ def train(cfg: "DictConfig") -> float | None:
     if loss.get("class_weights") == "balanced":
         counts = datamodule.class_counts("train")
         loss["class_weights"] = (counts.sum() / (len(classes) * counts)).tolist()
+    if resumed:
+        resume.refuse_other_data(resumed, datamodule, model_input, loss.get("class_weights"))
+        del resumed  # Lightning reads it once more
     module = FERModule(
         classes=list(classes),
         preprocessing=model_input.as_dict(),
@@ -85,8 +91,6 @@ def train(cfg: "DictConfig") -> float | None:
         run_folder.describe(datamodule, module, trainer, run)
     if config["cache_features"] and features.are_constant(module, datamodule):
         datamodule.features = features.compute(module, datamodule, trainer.strategy.root_device)
-    if config["ckpt"]:
-        load_checkpoint(config["ckpt"])  # says clearly what is wrong with a file that cannot be resumed from
     with launch.processes(trainer):
         trainer.fit(module, datamodule, ckpt_path=config["ckpt"], weights_only=True)
     if not first or not trainer.is_global_zero or trainer.fast_dev_run:
