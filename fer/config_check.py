@@ -52,6 +52,7 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
 }
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "data.channels": (None, 1, 3),
+    "data.fit": (None, "pad", "crop", "stretch"),
     "data.sampler": ("shuffle", "weighted"),
     "data.select_on_test": (True, False),
     "select_by": ("score", "gap"),

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.table import Table
 
+from fer.build import locate
 from fer.data.base import FERDataModule
 from fer.errors import ConfigError
 from fer.label_space import LabelSpace
 from fer.leak_check import Seen
 from fer.metrics import CALIBRATION_BINS, SCORES, final_scores
 from fer.module import FERModule
+from fer.preprocessing import Preprocessing
 from fer.protocol import stamp_of_test
 from fer.results import Predictions, class_table, said_of_tta, save_figure, write_json, write_predictions
 
@@ -45,12 +48,32 @@ def choose_split(datamodule: FERDataModule, asked: str | None, own: bool) -> str
     return asked
 
 
+def as_trained(data: Mapping[str, Any], trained: Preprocessing, own: bool) -> dict[str, Any]:
+    """Fill in what a checkpoint knows of its input, where the user does not say otherwise: image size and fit.
+
+    Args:
+        data: The ``data`` node.
+        trained: The checkpoint's preprocessing.
+        own: Whether the data is that of the checkpoint's own run, whose images have their size.
+    """
+    data = dict(data)
+    said = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
+    if not own and "image_size" in data and "data.image_size" not in said:
+        data["image_size"] = trained.image_size
+    dataset = locate(data.get("_target_"), "data")
+    if data.get("fit") is None and getattr(dataset, "own_fit", "") is None:
+        data["fit"] = trained.fit
+    return data
+
+
 def describe(ckpt: str, module: FERModule, datamodule: FERDataModule, split: str, space: LabelSpace) -> None:
     """Say what is about to be tested on what, and how the classes meet."""
     size = module.preprocess
     name = getattr(module.net, "name", type(module.net).__name__)
     colour = "grey" if size.channels == 1 else "RGB"
-    log.info("model  %s from %s, input %dx%d %s", name, ckpt, size.image_size, size.image_size, colour)
+    log.info(
+        "model  %s from %s, input %dx%d %s, fit=%s", name, ckpt, size.image_size, size.image_size, colour, size.fit
+    )
     log.info("data   %s, %s: %s images", datamodule.name, split, f"{len(datamodule.rows(split)):,}")
     counts = datamodule.class_counts(split)
     if space.merged:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from fer.data.squares import DEFAULT_FIT, FITS, square
 from fer.errors import ConfigError
 
 # Near the mean and spread of aligned grey faces (FER2013: 0.508, 0.255); a network trained from scratch needs no more.
@@ -22,17 +23,23 @@ class Preprocessing:
         channels: 1 (grey) or 3 (RGB).
         mean: Mean of each channel, of images in [0, 1].
         std: Standard deviation of each channel.
+        fit: How images that are not square become square, one of :data:`fer.data.squares.FITS`.
     """
 
     image_size: int
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fit: str = DEFAULT_FIT
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
         """Rebuild from the plain data that a checkpoint holds."""
-        return cls(int(values["image_size"]), int(values["channels"]), tuple(values["mean"]), tuple(values["std"]))
+        fit = values.get("fit", "stretch")  # which is what happened before there was a choice
+        if fit not in FITS:
+            raise ConfigError(f"preprocessing: fit={fit!r} is none of {', '.join(FITS)}.")
+        size, channels = int(values["image_size"]), int(values["channels"])
+        return cls(size, channels, tuple(values["mean"]), tuple(values["std"]), fit)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data (numbers and lists)."""
@@ -54,6 +61,8 @@ class Preprocessing:
         if x.shape[1] == 3 and self.channels == 1:
             weights = x.new_tensor([0.299, 0.587, 0.114])  # ITU-R BT.601, as PIL's and OpenCV's grey
             x = (x * weights.view(1, 3, 1, 1)).sum(1, keepdim=True)
+        if x.shape[-2] != x.shape[-1]:
+            x = _square(x, self.fit)
         if x.shape[-2:] != (size, size):
             x = F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
         if x.shape[1] == 1 and self.channels == 3:
@@ -62,11 +71,17 @@ class Preprocessing:
         return (x - x.new_tensor(self.mean).view(shape)) / x.new_tensor(self.std).view(shape)
 
 
+def _square(x: Tensor, fit: str) -> Tensor:
+    """Bring a batch of oblong images to squares, as :func:`fer.data.squares.cut` does; not those to be stretched."""
+    left, top, right, bottom = square((0, 0, x.shape[-1], x.shape[-2]), fit)
+    return F.pad(x, (-left, right - x.shape[-1], -top, bottom - x.shape[-2]))  # less than none cuts off
+
+
 def resolve(data: Mapping[str, Any], pretrained: tuple[int, Sequence[float], Sequence[float]] | None) -> Preprocessing:
     """Settle the network's input: what the user set, else what the pretrained weights want, else the data's own.
 
     Args:
-        data: ``image_size``, ``channels``, ``mean`` and ``std`` as the user set them (None where not), and
+        data: ``image_size``, ``fit``, ``channels``, ``mean`` and ``std`` as the user set them (None where not), and
             ``native_size`` and ``native_channels`` of the stored images.
         pretrained: Input size, mean and std of the weights that training starts from; None from scratch.
 
@@ -87,7 +102,10 @@ def resolve(data: Mapping[str, Any], pretrained: tuple[int, Sequence[float], Seq
             raise ConfigError(f"data.{key}={list(values)}: needs one number, or one for each of {channels} channels.")
         return values
 
-    resolved = Preprocessing(data["image_size"] or size, channels, per_channel("mean", mean), per_channel("std", std))
+    resolved = Preprocessing(
+        data["image_size"] or size, channels, per_channel("mean", mean), per_channel("std", std),
+        data.get("fit") or DEFAULT_FIT,
+    )  # fmt: skip
     if min(resolved.std) <= 0:
         raise ConfigError(f"data.std={list(resolved.std)}: must be above 0.")
     return resolved

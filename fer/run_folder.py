@@ -106,8 +106,8 @@ def describe(datamodule: FERDataModule, module: FERModule, trainer: pl.Trainer, 
     log.info("data   %s: %s images of %s, classes %s", datamodule.name, counts, stored, ", ".join(module.classes))
     colour = "grey" if size.channels == 1 else "RGB"
     log.info(
-        "model  %s: %s parameters%s, input %dx%d %s",
-        name, f"{parameters:,}", frozen, size.image_size, size.image_size, colour,
+        "model  %s: %s parameters%s, input %dx%d %s, fit=%s",
+        name, f"{parameters:,}", frozen, size.image_size, size.image_size, colour, size.fit,
     )  # fmt: skip
     log.info("run    %s", run)
 

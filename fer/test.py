@@ -48,7 +48,8 @@ def evaluate(cfg: "DictConfig") -> None:
     # The data: of the run itself, or any other, whose splits are left as they are.
     own = config.get("data") is None
     seed = module.hparams["seed"] if own else config["seed"]
-    datamodule = build(run_folder.data_of(config["ckpt"]) if own else config["data"], "data", seed=seed)
+    data = run_folder.data_of(config["ckpt"]) if own else config["data"]
+    datamodule = build(evaluation.as_trained(data, module.preprocess, own), "data", seed=seed)
     datamodule.setup("fit" if own else "test")
     split = evaluation.choose_split(datamodule, config["split"], own)
     space = align(module.classes, datamodule.classes, config["merge"])

@@ -321,3 +321,17 @@ def test_a_sweep_of_tests_chooses_nothing(trained: Path, command: Run, tmp_path:
     lines = (tmp_path / "sweep" / "sweep.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines[1:]] == ["0", "1"]
     assert not (tmp_path / "sweep" / "experiment").exists()
+
+
+def test_size_and_fit_of_other_data_are_the_checkpoints(
+    tmp_path: Path, train_here: Callable[..., Path], run_here: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    photo = np.random.default_rng(0).integers(0, 255, (30, 40), np.uint8)
+    for split in ("train", "val", "test"):
+        for name in ("happy", "sad"):
+            write_image(tmp_path / f"faces/{split}/{name}/a.png", photo[:, : 40 if split == "test" else 30])
+    options = ("data.image_size=24", "data.fit=crop", "model=fully_connected", "trainer.max_epochs=1")
+    run = train_here(*options, "data=folder", "data.root=faces", "transforms=none", "trainer.accelerator=cpu")
+    capfd.readouterr()
+    run_here("fer.test", f"ckpt={run}", "data=folder", "data.root=faces", name="test")
+    assert "input 24x24 grey, fit=crop" in capfd.readouterr().out

@@ -70,3 +70,25 @@ def test_resized_to_the_networks_size() -> None:
 def test_survives_as_plain_data() -> None:
     original = Preprocessing(48, 3, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert Preprocessing.from_dict(original.as_dict()) == original
+
+
+@pytest.mark.parametrize(
+    ("fit", "columns"), [("pad", [0, 0, 1, 1, 1, 1, 0, 0]), ("crop", [1] * 8), ("stretch", [1] * 8)]
+)
+def test_oblong_images_are_made_square_as_in_training(fit: str, columns: list[int]) -> None:
+    tall = torch.full((2, 8, 4, 3), 255, dtype=torch.uint8)
+    out = Preprocessing(8, 1, (0.0,), (1.0,), fit)(tall)
+    assert out.shape == (2, 1, 8, 8)
+    assert out[0, 0, 4].round().tolist() == columns
+    assert Preprocessing(8, 1, (0.0,), (1.0,), fit)(torch.zeros(1, 6, 9, dtype=torch.uint8)).shape == (1, 1, 8, 8)
+
+
+def test_fit_is_kept_and_older_checkpoints_stretch() -> None:
+    model_input = resolve({**DATA, "fit": "crop"}, None)
+    assert model_input.fit == "crop"
+    values = model_input.as_dict()
+    assert Preprocessing.from_dict(values) == model_input
+    del values["fit"]
+    assert Preprocessing.from_dict(values).fit == "stretch"
+    with pytest.raises(ConfigError, match="fit='squash' is none of pad, crop, stretch"):
+        Preprocessing.from_dict({**values, "fit": "squash"})

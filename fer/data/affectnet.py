@@ -126,7 +126,7 @@ class AffectNet(FERDataModule):
             entries = folder_entries(base, self.label_map)
         if form in ("csv", "npy"):
             log.info("AffectNet: its validation set is the split 'test', as in papers: its test set is not public.")
-        return read_entries(self.name, base, entries, self.cache_dir, self.image_size, self.channels)
+        return read_entries(self.name, base, entries, **self.storage)
 
     def _find(self) -> tuple[str, Path]:
         """Return which form there is, and the folder that holds it."""

@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fer.data.cache import default_cache_dir
-from fer.data.exclude import exclude
+from fer.data.exclude import exclude, listed_ids
 from fer.data.labels import among
 from fer.data.samples import Samples
 from fer.data.sampling import Batch, EvalBatches, TrainBatches
 from fer.data.splits import carve, check_splits, check_subjects, fold_of_subjects
+from fer.data.squares import DEFAULT_FIT, FITS
 from fer.data.transforms import Augment
 from fer.environment import usable_cores
 from fer.errors import ConfigError, did_you_mean
@@ -103,6 +104,8 @@ class FERDataModule(pl.LightningDataModule):
     Args:
         classes: Train on these emotions alone, in this label order; None for all of the dataset's.
         image_size: Side of the network's input in pixels; None for the backbone's or the dataset's own.
+        fit: How images that are not square become square, one of :data:`fer.data.squares.FITS`; None for what suits
+            the dataset.
         channels: 1 for grey, 3 for RGB; None for the backbone's or the dataset's own.
         mean: Mean of the images in [0, 1], one number or one per channel; None for the backbone's, else 0.5.
         std: Their standard deviation; None for the backbone's, else 0.25.
@@ -126,6 +129,8 @@ class FERDataModule(pl.LightningDataModule):
     name = "dataset"
     source = ""
     """Where the dataset comes from: its page."""
+    own_fit: str | None = None
+    """How its images become square if the user does not say; None for the default."""
     draw_targets = False
     """Whether training draws a label from each sample's distribution of votes anew in each epoch."""
 
@@ -133,6 +138,7 @@ class FERDataModule(pl.LightningDataModule):
         self,
         classes: Sequence[str] | None = None,
         image_size: int | None = None,
+        fit: str | None = None,
         channels: int | None = None,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
@@ -152,7 +158,12 @@ class FERDataModule(pl.LightningDataModule):
         super().__init__()
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
         self.wanted = [str(name) for name in classes] if classes else None
+        if image_size is not None and not isinstance(image_size, int):
+            raise ConfigError(f"data.image_size={image_size}: must be one whole number; networks take squares.")
+        if fit is not None and fit not in FITS:
+            raise ConfigError(f"data.fit={fit}: must be one of {', '.join(FITS)}.{did_you_mean(str(fit), FITS)}")
         self.image_size, self.channels, self.mean, self.std = image_size, channels, mean, std
+        self.fit = fit or self.own_fit or DEFAULT_FIT
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.batch_size, self.num_workers = batch_size, num_workers
         self.sampler, self.seed = sampler, seed
@@ -167,6 +178,17 @@ class FERDataModule(pl.LightningDataModule):
     def read(self) -> Samples:
         """Read the dataset's files (from the cache, after the first time)."""
         raise TypeError(f"{type(self).__name__} does not say how it is read.")
+
+    @property
+    def storage(self) -> dict[str, Any]:
+        """How and where images are stored: what a reader of image files hands on to :func:`fer.data.listed`."""
+        return {
+            "cache_dir": self.cache_dir,
+            "image_size": self.image_size,
+            "channels": self.channels,
+            "fit": self.fit,
+            "excluded": listed_ids(Path(self.exclude).expanduser()) if self.exclude else (),
+        }
 
     def setup(self, stage: str) -> None:
         """Read, select classes and make the splits; once.
@@ -230,6 +252,7 @@ class FERDataModule(pl.LightningDataModule):
         images = self.samples.images
         return {
             "image_size": self.image_size,
+            "fit": self.fit,
             "channels": self.channels,
             "mean": self.mean,
             "std": self.std,

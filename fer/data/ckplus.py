@@ -36,7 +36,7 @@ from typing import Any
 
 from fer.data.base import FERDataModule
 from fer.data.folder import find_entries
-from fer.data.images import centre_square, find_images
+from fer.data.images import find_images
 from fer.data.listed import Entry, find_path, read_entries
 from fer.data.samples import Samples
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError, listing
@@ -63,6 +63,7 @@ class CKPlus(FERDataModule):
 
     name = "ckplus"
     source = "https://www.jeffcohn.net/Resources/"
+    own_fit = "crop"
 
     def __init__(self, root: str, last_frames: int = 3, neutral: bool = False, **loading: Any) -> None:
         super().__init__(**loading)
@@ -87,7 +88,7 @@ class CKPlus(FERDataModule):
         else:
             entries = self._find_cut(cut)
         if entries:
-            return read_entries(self.name, self.root, entries, self.cache_dir, self.image_size, self.channels)
+            return read_entries(self.name, self.root, entries, **self.storage)
         if anonymous := find_path(self.root, "ckextended.csv", "CK_data.h5"):
             raise DatasetError(
                 f"{anonymous} does not say who is in its images, and CK+ has some ten nearly equal frames of each "
@@ -121,7 +122,7 @@ class CKPlus(FERDataModule):
                 emotions[frames[0]] = "neutral"
             for frame in sorted(emotions):
                 path = (folder / frame).relative_to(self.root).as_posix()
-                entries.append(Entry(path, "train", emotions[frame], subject, centre_square(folder / frame)))
+                entries.append(Entry(path, "train", emotions[frame], subject))
         if problems:
             raise DatasetError(
                 f"{len(problems)} labelled sequences of CK+ cannot be used:\n{listing(problems)}\n"

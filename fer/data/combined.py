@@ -58,7 +58,10 @@ class Combined(FERDataModule):
             ours = {"cache_dir": loading.get("cache_dir"), "channels": self.channels}
             if self.image_size is not None:
                 ours["image_size"] = self.image_size
-            self.parts[name] = build({**node, **ours, **options.get(name, {})}, f"data.options.{name}")
+            part: FERDataModule = build({**node, **ours, **options.get(name, {})}, f"data.options.{name}")
+            if part.own_fit is None and "fit" not in options.get(name, {}):
+                part.fit = self.fit
+            self.parts[name] = part
 
     def read(self) -> Samples:
         """Read every dataset, and bring them together."""

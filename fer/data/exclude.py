@@ -7,10 +7,35 @@ from pathlib import Path
 
 import numpy as np
 
-from fer.data.samples import Samples
+from fer.data.samples import Samples, readable
 from fer.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+
+def listed_ids(path: Path) -> frozenset[str]:
+    """Read the ids of samples to leave out.
+
+    Args:
+        path: A csv file with a column ``id``, and perhaps ``reason``.
+
+    Raises:
+        ConfigError: If the file is absent, is no csv file or has no column ``id``.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"data.exclude={path}: no such file. python -m fer.audit writes one, with columns id, reason."
+        )
+    try:
+        # Spreadsheets write a byte-order mark; names of files need not be UTF-8.
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.DictReader(file)
+            if "id" not in (reader.fieldnames or ()):
+                columns = readable(", ".join(reader.fieldnames or ("none",)))
+                raise ConfigError(f"data.exclude={path}: has no column 'id'; its columns are: {columns[:200]}.")
+            return frozenset(readable(row["id"]) for row in reader if row["id"])
+    except (OSError, csv.Error) as error:
+        raise ConfigError(f"data.exclude={path}: cannot be read as a csv file ({error}).") from error
 
 
 def exclude(samples: Samples, path: Path, name: str) -> Samples:
@@ -22,17 +47,9 @@ def exclude(samples: Samples, path: Path, name: str) -> Samples:
         name: The dataset's name.
 
     Raises:
-        ConfigError: If the file is absent, has no column ``id``, or names no sample of this dataset.
+        ConfigError: If the file cannot be used, or names no sample of this dataset.
     """
-    if not path.is_file():
-        raise ConfigError(
-            f"data.exclude={path}: no such file. python -m fer.audit writes one, with columns id, reason."
-        )
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if "id" not in (reader.fieldnames or ()):
-            raise ConfigError(f"data.exclude={path}: has no column 'id'; its columns are {reader.fieldnames}.")
-        ids = {row["id"] for row in reader}
+    ids = listed_ids(path)
     out = np.isin(samples.ids, sorted(ids))
     if ids and not out.any():
         raise ConfigError(

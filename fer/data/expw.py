@@ -86,7 +86,7 @@ class ExpW(FERDataModule):
             "ExpW: %d of %d faces were left out, their detector being less than %g %% sure of them.",
             len(faces) - len(entries), len(faces), self.min_confidence,
         )  # fmt: skip
-        return read_entries(self.name, base, entries, self.cache_dir, self.image_size, self.channels)
+        return read_entries(self.name, base, entries, **self.storage)
 
 
 def find_faces(label_list: Path) -> list[tuple[Entry, float]]:

@@ -50,11 +50,11 @@ import numpy.typing as npt
 from fer.data.base import FERDataModule
 from fer.data.fer2013 import USAGES, read_fer2013, rows_of
 from fer.data.folder import find_entries, split_folders
-from fer.data.images import Box
 from fer.data.labels import EMOTIONS
 from fer.data.listed import Entry, find_path, read_entries
 from fer.data.rows import csv_rows, parse_rows
 from fer.data.samples import Samples
+from fer.data.squares import Box
 from fer.data.votes import COLUMNS, MODES, SOURCE, Votes, distributions, parse_votes, read_votes
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError, did_you_mean, listing
 
@@ -163,7 +163,7 @@ class FERPlus(FERDataModule):
             for row, label, keep in zip(listed, labels, kept, strict=True)
             if keep
         ]
-        samples = read_entries(self.name, base, entries, self.cache_dir, self.image_size, self.channels)
+        samples = read_entries(self.name, base, entries, **self.storage)
         return replace(
             samples,
             labels=labels[kept],
@@ -196,7 +196,7 @@ class FERPlus(FERDataModule):
                 "it.",
                 base,
             )
-        return read_entries(self.name, base, entries, self.cache_dir, self.image_size, self.channels)
+        return read_entries(self.name, base, entries, **self.storage)
 
 
 def _targets(

@@ -1,31 +1,31 @@
 """Finding image files and decoding them into one uint8 array."""
 
+import logging
 import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from fer.data.cache import allocate
+from fer.data.pixels import EXTENSIONS, GREY_MODES, bits_used, is_wide, open_image, read_image, reason
+from fer.data.samples import readable
+from fer.data.squares import DEFAULT_FIT, Box, cut
 from fer.environment import usable_cores
 from fer.errors import ConfigError, DatasetError, listing
 
-Box = tuple[int, int, int, int]
-"""Left, top, right and bottom in pixels, the last two exclusive."""
+log = logging.getLogger(__name__)
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
-
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
-_GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _IN_MEMORY = 2**30  # bytes; larger datasets are decoded into a file
 _CHUNK = 64  # images per task of a thread
 _PROGRESS = 5_000  # images from which on a progress bar is shown
+_DEEPEST = 64  # folders in one another
 
 
 def find_images(folder: Path) -> tuple[list[str], list[str]]:
@@ -33,67 +33,74 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
 
     Returns:
         The images and the other files: paths relative to ``folder`` with ``/``, sorted.
+
+    Raises:
+        DatasetError: If a folder cannot be read or is a link to one above it, folders are too deep, or what is named
+            like an image is a pipe or a device.
     """
     images: list[str] = []
     others: list[str] = []
-    pending = [""]
+    pending: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(folder),))]
     while pending:
-        below = pending.pop()
-        with os.scandir(folder / below) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    pending.append(f"{below}{entry.name}/")
-                elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
-                    images.append(below + entry.name)
-                else:
-                    others.append(below + entry.name)
+        below, above = pending.pop()
+        if below.count("/") > _DEEPEST:
+            raise DatasetError(f"{readable(str(folder / below))}: more than {_DEEPEST} folders in one another.")
+        for entry in scan(folder / below):
+            path = readable(str(folder / below / entry.name))
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
+                if any(real == one or one.startswith(f"{real}/") for one in above):
+                    raise DatasetError(f"{path} is a link to a folder that it is in. Remove the link.")
+                pending.append((f"{below}{entry.name}/", (*above, real)))
+            elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
+                others.append(below + entry.name)
+            elif entry.is_file():
+                images.append(below + entry.name)
+            else:
+                kind = "a link to nothing" if entry.is_symlink() else "no file, but a pipe or device"
+                raise DatasetError(f"{path} is {kind}. Remove it.")
     return sorted(images), sorted(others)
 
 
-def read_image(path: Path | str, channels: int | None = None) -> npt.NDArray[np.uint8]:
-    """Decode one image file.
-
-    The first frame of an animation; upright, as its EXIF orientation says; the high byte of 16-bit values;
-    transparency is ignored. PIL is used because, unlike OpenCV, it refuses truncated files.
-
-    Args:
-        path: The file.
-        channels: 1 for grey, 3 for RGB, None for what the file holds.
-
-    Returns:
-        Shape (H, W) or (H, W, 3).
+def scan(folder: Path) -> list["os.DirEntry[str]"]:
+    """Return what stands in a folder.
 
     Raises:
-        OSError: If the file is not an image, or is truncated; a broken file can raise other exceptions too.
-        ValueError: If its values are floating-point, or integers of more than 16 bits.
+        DatasetError: If it cannot be read.
     """
-    with Image.open(path, formats=_FORMATS) as file:
-        image: Image.Image = file
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode == "F":
-            raise ValueError("pixels are floating-point numbers")
-        if image.mode.startswith("I"):
-            values = np.asarray(image)
-            if values.min() < 0 or values.max() > 65535:
-                raise ValueError("pixels have more than 16 bits")
-            image = Image.fromarray((values >> 8).astype(np.uint8))
-        grey = channels == 1 or (channels is None and image.mode in _GREY_MODES)
-        return np.asarray(image.convert("L" if grey else "RGB"))
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise DatasetError(f"{readable(str(folder))} cannot be read: {why}.") from error
 
 
-def stored_shape(
+class Stored(NamedTuple):
+    """How a dataset's images are stored."""
+
+    size: int
+    """Side in pixels."""
+    channels: int | None
+    """None if that needs a look at the pixels."""
+    bits: int = 16
+    """How many bits of 16-bit values are used."""
+
+
+def how_stored(
     root: Path,
     names: Sequence[str],
     image_size: int | None,
     channels: int | None,
     boxes: Sequence[Box | None] | None = None,
-) -> tuple[int, int | None]:
+    fit: str = DEFAULT_FIT,
+) -> Stored:
     """Decide in which size and channels images are stored, from their headers.
 
     Images of one common square size are stored as they are, unless ``image_size`` is smaller; all others are
-    resized to it.
+    brought to it.
 
     Args:
         root: The folder that ``names`` are relative to.
@@ -101,9 +108,7 @@ def stored_shape(
         image_size: The side that is wanted, in pixels; None for the images' own.
         channels: 1 for grey, 3 for RGB, None for the images' own.
         boxes: The part of each image that is stored; None for the whole of each.
-
-    Returns:
-        The side, and the channels (None if that needs a look at the pixels).
+        fit: How what is not square becomes square, one of :data:`fer.data.squares.FITS`.
 
     Raises:
         DatasetError: If the images differ in size or are not square, and ``image_size`` is None.
@@ -111,52 +116,59 @@ def stored_shape(
     """
     if channels not in (1, 3, None):
         raise ConfigError(f"data.channels={channels}: must be 1 (grey), 3 (RGB) or null (as the images are).")
-    sizes: set[tuple[int, int]] = set()
+    sizes: dict[tuple[int, int], str] = {}
     modes: set[str] = set()
+    wide: list[Path] = []
+    oblong = 0
     for number, name in enumerate(tqdm(names, "Looking at images", unit="img", disable=len(names) <= _PROGRESS)):
         box = boxes[number] if boxes else None
         try:
-            with Image.open(root / name, formats=_FORMATS) as image:
-                sizes.add(image.size if box is None else (box[2] - box[0], box[3] - box[1]))
+            with open_image(root / name) as image:
+                width, height = image.size if box is None else (box[2] - box[0], box[3] - box[1])
                 modes.add(image.mode)
+                wide += [root / name] if is_wide(image) else []
         except Exception:  # decoders raise anything; decode_images reports broken files, all together
             continue
-    if channels is None and modes <= _GREY_MODES:
+        oblong += width != height
+        if fit == "crop":
+            width = height = min(width, height)
+        sizes.setdefault((width, height), name)
+    if oblong:
+        done = {"pad": "padded to squares", "crop": "cropped to the square in their middle", "stretch": "stretched"}
+        log.info("%s: %d of %d images are not square; they are %s (data.fit=%s).",
+                 root, oblong, len(names), done[fit], fit)  # fmt: skip
+    if channels is None and modes <= GREY_MODES:
         channels = 1
+    return Stored(_side(root, sizes, image_size), channels, _bits(root, wide))
+
+
+def _side(root: Path, sizes: dict[tuple[int, int], str], image_size: int | None) -> int:
     smallest, largest = (choose(sizes, key=math.prod, default=(1, 1)) for choose in (min, max))
     if len(sizes) <= 1 and smallest[0] == smallest[1] and (image_size is None or image_size >= smallest[0]):
-        return smallest[0], channels
+        return smallest[0]
     if image_size is None:
         found = f"images of {smallest[0]}x{smallest[1]} pixels"
         if len(sizes) > 1:
-            found = f"images of {len(sizes)} sizes, from {smallest[0]}x{smallest[1]} to {largest[0]}x{largest[1]}"
+            found = (
+                f"images of {len(sizes)} sizes, from {smallest[0]}x{smallest[1]} to {largest[0]}x{largest[1]} "
+                f"({readable(sizes[smallest])}, {readable(sizes[largest])})"
+            )
         raise DatasetError(
             f"{root} has {found}, but a network takes squares of one size. "
             f"Say to which size they are resized, for example data.image_size=112."
         )
-    return image_size, channels
+    return image_size
 
 
-def centre_square(path: Path) -> Box | None:
-    """Return the largest square in the middle of a picture: where the face is, if a dataset says nothing of it.
-
-    Faces are thus not squashed. Only the header is read.
-
-    Returns:
-        The box in the upright picture; None for the whole of one that is square, or cannot be read: decoding says why.
-    """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:  # stored on its side
-                width, height = height, width
-    except Exception:  # decoders raise anything
-        return None
-    if width == height:
-        return None
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return left, top, left + side, top + side
+def _bits(root: Path, wide: Sequence[Path]) -> int:
+    bits = bits_used(wide) if wide else 16
+    if bits < 16:
+        log.warning(
+            "%s: the values of %d 16-bit images (such as %s) use %d bits only; white is taken to be %d, or they would "
+            "be dark.",
+            root, len(wide), readable(wide[0].name), bits, 2**bits - 1,
+        )  # fmt: skip
+    return bits
 
 
 def decode_images(
@@ -167,6 +179,9 @@ def decode_images(
     cache_dir: Path,
     resize: bool = True,
     boxes: Sequence[Box | None] | None = None,
+    fit: str = DEFAULT_FIT,
+    bits: int = 16,
+    unreadable: frozenset[str] = frozenset(),
 ) -> npt.NDArray[np.uint8]:
     """Decode images into one array, on disk if it is large.
 
@@ -177,8 +192,10 @@ def decode_images(
         channels: 1 for grey, 3 for RGB, None for grey if every image is (one channel, or three equal ones).
         cache_dir: Where a large array is placed.
         resize: Resize other sizes; if False they are refused.
-        boxes: The part of each image that is taken; None for the whole of each. What reaches beyond the image is
-            cut off.
+        boxes: The part of each image that is taken; None for the whole of each.
+        fit: How what is not square becomes square, one of :data:`fer.data.squares.FITS`.
+        bits: How many bits of 16-bit values are used.
+        unreadable: Names that are left out later, and black here.
 
     Returns:
         Shape (N, size, size) or (N, size, size, 3), in the order of ``names``.
@@ -187,31 +204,32 @@ def decode_images(
         DatasetError: Naming all images that cannot be read, or have the wrong size.
     """
     shape = (len(names), size, size) if channels == 1 else (len(names), size, size, 3)
-    images = np.empty(shape, np.uint8) if math.prod(shape) <= _IN_MEMORY else allocate(cache_dir, shape)
+    images = np.zeros(shape, np.uint8) if math.prod(shape) <= _IN_MEMORY else allocate(cache_dir, shape)
     problems: dict[int, str] = {}
+
+    def decode_one(index: int) -> npt.NDArray[np.uint8]:
+        box = boxes[index] if boxes else None
+        image = read_image(root / names[index], channels, bits, None if box else size)
+        height, width = image.shape[:2]
+        if not resize and (height, width) != (size, size):
+            raise ValueError(f"{width}x{height} pixels, expected {size}x{size}")
+        image = cut(image, box, fit)
+        if image.shape[:2] == (size, size):
+            return image
+        method = cv2.INTER_AREA if max(image.shape[:2]) > size else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(image, (size, size), interpolation=method), dtype=np.uint8)
 
     def decode(start: int) -> bool:
         """Decode one chunk; return whether all of it is grey."""
         grey = True
         for index in range(start, min(start + _CHUNK, len(names))):
-            try:
-                image = read_image(root / names[index], channels)
-            except Exception as error:  # decoders raise anything for a broken file
-                problems[index] = f"{names[index]}: {_reason(root / names[index], error)}"
+            if names[index] in unreadable:
                 continue
-            if boxes and (box := boxes[index]):
-                left, top, right, bottom = box
-                image = image[max(0, top) : bottom, max(0, left) : right]
-                if not image.size:
-                    problems[index] = f"{names[index]}: its face's box {box} lies outside the image"
-                    continue
-            height, width = image.shape[:2]
-            if (height, width) != (size, size):
-                if not resize:
-                    problems[index] = f"{names[index]}: {width}x{height} pixels, expected {size}x{size}"
-                    continue
-                method = cv2.INTER_AREA if max(height, width) > size else cv2.INTER_LINEAR
-                image = np.asarray(cv2.resize(image, (size, size), interpolation=method), dtype=np.uint8)
+            try:
+                image = decode_one(index)
+            except Exception as error:  # decoders raise anything for a broken file
+                problems[index] = readable(f"{names[index]}: {reason(root / names[index], error)}")
+                continue
             if channels is None:
                 if image.ndim == 2:
                     image = image[:, :, None]
@@ -236,13 +254,3 @@ def decode_images(
             f"{listing([problems[index] for index in sorted(problems)])}\n  Replace or remove them."
         )
     return images[..., 0] if channels is None and all_grey else images
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if path.is_file() and path.stat().st_size == 0:
-        return "the file is empty"
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image, or cut off in its header"
-    if isinstance(error, SyntaxError) or (isinstance(error, OSError) and error.errno is None):
-        return f"cut off or damaged ({error})"  # what PIL raises for its formats
-    return str(error) or type(error).__name__

@@ -74,4 +74,4 @@ class JAFFE(FERDataModule):
                 f"{len(problems)} of {len(paths)} images in {self.root} cannot be used:\n{listing(problems)}\n"
                 f"  Give them their original names, or take them out of the folder."
             )
-        return read_entries(self.name, self.root, entries, self.cache_dir, self.image_size, self.channels)
+        return read_entries(self.name, self.root, entries, **self.storage)

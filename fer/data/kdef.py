@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.data.base import FERDataModule
-from fer.data.images import centre_square, find_images
+from fer.data.images import find_images
 from fer.data.labels import canonical
 from fer.data.listed import Entry, find_path, read_entries
 from fer.data.samples import Samples
@@ -62,6 +62,7 @@ class KDEF(FERDataModule):
 
     name = "kdef"
     source = "https://kdef.se"
+    own_fit = "crop"
 
     def __init__(self, root: str, angles: Sequence[str] = ("S",), **loading: Any) -> None:
         super().__init__(**loading)
@@ -92,7 +93,6 @@ class KDEF(FERDataModule):
                 "train",
                 canonical(expression),
                 subject=gender + number,
-                box=centre_square(base / path),
                 attributes={"gender": GENDERS[gender], "session": session, "angle": angle},
             )
             for path, (session, gender, number, expression, angle) in ((p, n.groups()) for p, n in names.items())
@@ -101,7 +101,7 @@ class KDEF(FERDataModule):
         if not entries:
             there = ", ".join(angle for angle in ANGLES if angle in {name[5] for name in names.values()})
             raise DatasetError(f"{base} has no picture from {', '.join(self.angles)}. data.angles can be: {there}.")
-        return read_entries(self.name, self.root, entries, self.cache_dir, self.image_size, self.channels)
+        return read_entries(self.name, self.root, entries, **self.storage)
 
 
 def _check_unique(base: Path, names: dict[str, re.Match[str]]) -> None:

@@ -1,16 +1,18 @@
 """From a list of image files with labels to samples: the part that every dataset of image files shares."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from fer.data.cache import cached, fingerprint
-from fer.data.images import Box, decode_images, stored_shape
+from fer.data.cache import cached, fingerprint, is_cached
+from fer.data.images import decode_images, how_stored
 from fer.data.labels import in_order
-from fer.data.samples import Samples
+from fer.data.pixels import read_image
+from fer.data.samples import Samples, readable
+from fer.data.squares import DEFAULT_FIT, Box
 from fer.errors import DatasetError, listing
 
 
@@ -40,6 +42,8 @@ def read_entries(
     cache_dir: Path,
     image_size: int | None,
     channels: int | None,
+    fit: str = DEFAULT_FIT,
+    excluded: Collection[str] = (),
     key: Mapping[str, object] | None = None,
 ) -> Samples:
     """Decode listed images, from the cache after the first time.
@@ -51,6 +55,8 @@ def read_entries(
         cache_dir: Where decoded images are kept.
         image_size: Images are stored at this size if they differ in size or are larger; None for their own.
         channels: 1 for grey, 3 for RGB, None for what they are.
+        fit: How what is not square becomes square, one of :data:`fer.data.squares.FITS`.
+        excluded: Ids of samples that are left out later: their images may be broken.
         key: What else decides the content, for the cache.
 
     Returns:
@@ -65,11 +71,21 @@ def read_entries(
     boxes = [entry.box for entry in entries] if any(entry.box for entry in entries) else None
 
     def build() -> Samples:
-        size, stored_channels = stored_shape(root, paths, image_size, channels, boxes)
+        stored = how_stored(root, paths, image_size, channels, boxes, fit)
         subjects = np.array([entry.subject for entry in entries])
         attributes = sorted({attribute for entry in entries for attribute in entry.attributes})
         return Samples(
-            images=decode_images(root, paths, size, stored_channels, cache_dir, boxes=boxes),
+            images=decode_images(
+                root,
+                paths,
+                stored.size,
+                stored.channels,
+                cache_dir,
+                boxes=boxes,
+                fit=fit,
+                bits=stored.bits,
+                unreadable=unreadable,
+            ),
             labels=np.array([classes.index(entry.emotion) for entry in entries], dtype=np.int64),
             splits=np.array([entry.split for entry in entries]),
             ids=np.array([entry.id or entry.path for entry in entries]),
@@ -82,7 +98,23 @@ def read_entries(
     content = [(*entry[:5], sorted(entry.attributes.items()), entry.id) for entry in entries]
     files = fingerprint(set(paths), root)
     parts = {"files": files, "entries": content, "classes": classes, "size": image_size, "channels": channels}
-    return cached(cache_dir, name, {**(key or {}), **parts}, build)
+    whole = {**(key or {}), **parts, "fit": fit}
+    unreadable = frozenset[str]()
+    if excluded and not is_cached(cache_dir, name, whole):
+        chosen = set(excluded)
+        unreadable = _broken(root, [entry.path for entry in entries if readable(entry.id or entry.path) in chosen])
+    return cached(cache_dir, name, {**whole, "unreadable": sorted(unreadable)} if unreadable else whole, build)
+
+
+def _broken(root: Path, paths: Sequence[str]) -> frozenset[str]:
+    """Return which images cannot be decoded."""
+    broken = set()
+    for path in paths:
+        try:
+            read_image(root / path)
+        except Exception:  # decoders raise anything for a broken file
+            broken.add(path)
+    return frozenset(broken)
 
 
 def check_present(name: str, root: Path, paths: Sequence[str]) -> None:

@@ -105,7 +105,7 @@ class RAFDB(FERDataModule):
                     "RAF-DB in %s has %s of the official %s %s images: scores are not comparable with published ones.",
                     base, f"{counts[split]:,}", f"{official:,}", split,
                 )  # fmt: skip
-        return read_entries(self.name, base, entries, self.cache_dir, self.image_size, self.channels)
+        return read_entries(self.name, base, entries, **self.storage)
 
 
 def official_entries(label_list: Path, aligned: bool) -> list[Entry]:

@@ -79,7 +79,7 @@ class SFEW(FERDataModule):
         log.info("SFEW: Val is the split 'test', as in papers: the test set's labels are not public.")
         if unlabelled := find_path(self.root, "Test/Test_Aligned_Faces", "Test_Aligned_Faces"):
             log.info("SFEW: %s has no labels and is left out.", unlabelled)
-        return read_entries(self.name, self.root, entries, self.cache_dir, self.image_size, self.channels)
+        return read_entries(self.name, self.root, entries, **self.storage)
 
 
 def film_entries(root: Path, folder: Path, split: str) -> list[Entry]:

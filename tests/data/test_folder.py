@@ -14,10 +14,13 @@ from fakes import face, write_image, write_image_folder
 from PIL import Image
 
 from fer.data import images as images_module
-from fer.data.folder import find_entries, read_folder
-from fer.data.images import decode_images, read_image
+from fer.data import pixels
+from fer.data.folder import Folder, find_entries, read_folder
+from fer.data.images import decode_images
 from fer.data.labels import BASIC
+from fer.data.pixels import open_image, read_image
 from fer.data.samples import Samples
+from fer.data.squares import cut
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError
 
 
@@ -215,6 +218,107 @@ def test_entries_are_found_without_opening_them(tmp_path: Path) -> None:
     assert [entry[:3] for entry in find_entries(tmp_path)] == [("train/Happiness/a.jpg", "train", "happy")]
 
 
+# Folders and files as people have them
+
+
+def test_a_link_to_a_folder_above(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "data", classes=["happy", "sad"], per_class=1)
+    (tmp_path / "data/train/happy/more").mkdir()
+    for target in (tmp_path / "data/train/happy", tmp_path):
+        (tmp_path / "data/train/happy/more/loop").symlink_to(target)
+        with pytest.raises(DatasetError, match="happy/more/loop is a link to a folder that it is in"):
+            read(tmp_path / "data")
+        (tmp_path / "data/train/happy/more/loop").unlink()
+
+
+def test_a_linked_dataset_is_read(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "real", classes=["happy", "sad"], per_class=1)
+    (tmp_path / "data").symlink_to(tmp_path / "real")
+    (tmp_path / "real/train/happy/more").symlink_to(tmp_path / "real/train/sad")
+    assert len(read(tmp_path / "data")) == 7
+
+
+def test_folders_that_are_too_deep(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "data", classes=["happy", "sad"], per_class=1)
+    (tmp_path / "data/train/happy" / "/".join(["d"] * 300)).mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"train/happy/d.*more than 64 folders in one another"):
+        read(tmp_path / "data")
+
+
+def test_a_folder_and_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image_folder(tmp_path / "data", classes=["happy", "sad"], per_class=1)
+    scandir, opened = os.scandir, open_image
+
+    def refuse(path: Path) -> object:
+        if str(path).rstrip("/").endswith(("val/sad", "test/sad/0.png")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path) if Path(path).is_file() else scandir(path)
+
+    monkeypatch.setattr(pixels, "open_image", refuse)
+    with pytest.raises(DatasetError, match=r"test/sad/0\.png: permission denied"):
+        read(tmp_path / "data")
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DatasetError, match=r"val/sad/? cannot be read: permission denied"):
+        read(tmp_path / "data")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "data", classes=["happy", "sad"], per_class=1)
+    os.mkfifo(tmp_path / "data/train/happy/pipe.png")
+    with pytest.raises(DatasetError, match=r"happy/pipe\.png is no file, but a pipe or device"):
+        read(tmp_path / "data")
+    with pytest.raises(ValueError, match="not a file"):
+        read_image(tmp_path / "data/train/happy/pipe.png")
+
+
+def test_what_is_skipped_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_image_folder(tmp_path / "data", splits=("",), classes=["happy", "sad"], per_class=1)
+    for name in ("a.HEIC", "b.heic", "notes.txt"):
+        (tmp_path / "data/sad" / name).touch()
+    read(tmp_path / "data")
+    assert "3 files are not images and were skipped: 2 .heic, 1 .txt. Pictures among them" in caplog.text
+    (tmp_path / "data/sad/0.png").unlink()
+    with pytest.raises(DatasetError, match=r"sad holds no images that are read, but files 2 \.heic, 1 \.txt"):
+        read(tmp_path / "data")
+
+
+def test_class_folders_that_are_left_out(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "data", classes=["happy", "sad", "Ahegao"], per_class=1)
+    with pytest.raises(LabelError, match=r"(?s)'Ahegao'.*data\.label_map=\{its name: null\}"):
+        read(tmp_path / "data")
+    assert len(read(tmp_path / "data", label_map={"ahegao": None})) == 6
+    assert len(read(tmp_path / "data", wanted=["happy", "sad"])) == 6
+    assert read(tmp_path / "data", label_map={"sad": None}, wanted=["happy"]).classes == ("happy",)
+
+
+def test_a_misspelt_key_of_the_label_map(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "data", classes=["happy", "sad"], per_class=1)
+    with pytest.raises(ConfigError, match=r"data\.label_map: .* no class folder 'happi'\. Did you mean 'happy'"):
+        read(tmp_path / "data", label_map={"happi": "sad"})
+    assert len(read(tmp_path / "data", label_map={"contempt": "sad"})) == 6
+
+
+def test_two_folders_of_one_split(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "data", splits=("train", "val", "validation"), classes=["happy", "sad"], per_class=1)
+    with pytest.raises(DatasetError, match=r"2 folders for the split 'val': val, validation\."):
+        read(tmp_path / "data")
+
+
+def test_a_broken_image_that_is_excluded(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "data", classes=["happy", "sad"], per_class=2)
+    (tmp_path / "data/train/sad/0.png").write_bytes(b"")
+    csv = tmp_path / "out.csv"
+    csv.write_bytes(b"\xef\xbb\xbfid,reason\r\ntrain/sad/0.png,broken\r\n")  # a spreadsheet's
+
+    def make(exclude: Path | None) -> Folder:
+        return Folder(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"), exclude=exclude and str(exclude))
+
+    for _ in range(2):
+        assert [make(csv).class_counts("train").tolist()] == [[2, 1]]
+    with pytest.raises(DatasetError, match=r"1 of 12 images .*\n.*train/sad/0\.png: the file is empty"):
+        make(None).setup("fit")
+
+
 # Size
 
 
@@ -241,15 +345,48 @@ def test_different_sizes_need_a_size(tmp_path: Path) -> None:
     write_image(root / "train/happy/small.png", large[:12, :10])
     with pytest.raises(DatasetError) as error:
         read(root)
-    assert "3 sizes, from 10x12 to 60x50" in str(error.value)
+    assert "3 sizes, from 10x12 to 60x50 (train/happy/small.png, train/happy/large.png)" in str(error.value)
     assert "data.image_size=" in str(error.value)
-    found = by_id(read(root, image_size=30))
+    found = by_id(read(root, image_size=30, fit="stretch"))
     np.testing.assert_array_equal(
         found["train/happy/large.png"], cv2.resize(large, (30, 30), interpolation=cv2.INTER_AREA)
     )
     np.testing.assert_array_equal(
         found["train/happy/small.png"], cv2.resize(large[:12, :10], (30, 30), interpolation=cv2.INTER_LINEAR)
     )
+
+
+def test_a_face_in_a_photograph_is_not_squashed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photo = np.full((72, 128), 50, np.uint8)
+    cv2.circle(photo, (64, 36), 32, 250, -1)
+    for name in ("happy", "sad"):
+        write_image(tmp_path / f"data/{name}/a.png", photo)
+
+    def extent(**options: object) -> tuple[int, int]:
+        rows, columns = np.nonzero(by_id(read(tmp_path / "data", image_size=64, **options))["happy/a.png"] > 150)
+        return int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+
+    caplog.set_level(logging.INFO)
+    assert extent() == extent(fit="pad") == (32, 32)
+    assert "2 of 2 images are not square; they are padded to squares (data.fit=pad)" in caplog.text
+    assert extent(fit="crop") == (57, 57)
+    assert extent(fit="stretch") == (32, 57)
+
+
+@pytest.mark.parametrize(
+    ("box", "fit", "expected"),
+    [
+        (None, "pad", [[0, 0, 0, 0], [0, 1, 2, 3], [4, 5, 6, 7], [0, 0, 0, 0]]),
+        (None, "crop", [[1, 2], [5, 6]]),
+        (None, "stretch", [[0, 1, 2, 3], [4, 5, 6, 7]]),
+        ((1, 0, 2, 2), "pad", [[0, 1], [4, 5]]),  # what is beside the box
+        ((3, 0, 5, 2), "pad", [[3, 0], [7, 0]]),  # and beyond the picture
+        ((3, 0, 5, 2), "stretch", [[3], [7]]),
+        ((0, 0, 1, 2), "crop", [[0]]),
+    ],
+)
+def test_squares(box: tuple[int, int, int, int] | None, fit: str, expected: list[list[int]]) -> None:
+    assert cut(np.arange(8, dtype=np.uint8).reshape(2, 4), box, fit).tolist() == expected
 
 
 def test_common_but_not_square(tmp_path: Path) -> None:
@@ -307,7 +444,9 @@ def test_wrong_channels(tmp_path: Path) -> None:
 # Formats
 
 
-@pytest.mark.parametrize("extension", ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "JPG"])
+@pytest.mark.parametrize(
+    "extension", ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "JPG", "jfif", "jpe", "pgm", "ppm"]
+)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_formats_as_pil_reads_them(tmp_path: Path, extension: str, channels: int) -> None:
     path = tmp_path / f"a.{extension}"
@@ -331,6 +470,63 @@ def test_sixteen_bits(tmp_path: Path, extension: str) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / f"a.{extension}"), values >> 8)
     cv2.imwrite(str(tmp_path / f"b.{extension}"), np.dstack([values] * 3))
     np.testing.assert_array_equal(read_image(tmp_path / f"b.{extension}", 1), values >> 8)
+
+
+@pytest.mark.parametrize("extension", ["tiff", "png"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bits", [10, 12])
+def test_cameras_that_do_not_use_all_bits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, extension: str, channels: int, bits: int
+) -> None:
+    values = np.linspace(0, 2**bits - 1, 48 * 48).reshape(48, 48).astype(np.uint16)
+    for name in ("happy", "sad"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        stored = values if channels == 1 else np.dstack([values, values, values // 2])
+        cv2.imwrite(str(tmp_path / f"data/{name}/a.{extension}"), stored)
+    image = read(tmp_path / "data").images[0]
+    np.testing.assert_array_equal(
+        image if channels == 1 else image[:, :, 0], (values // (1 if channels == 1 else 2)) >> (bits - 8)
+    )
+    assert f"use {bits} bits only" in caplog.text
+
+
+@pytest.mark.filterwarnings("error")
+def test_palette_with_transparency_and_cmyk(tmp_path: Path) -> None:
+    colour = face(0, np.random.default_rng(0), 32, 3)
+    palette = Image.fromarray(colour).quantize(64)
+    palette.save(tmp_path / "a.png", transparency=bytes(range(64)))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.asarray(palette.convert("RGB")))
+    Image.fromarray(colour).convert("CMYK").save(tmp_path / "b.jpg", quality=100)
+    assert np.abs(read_image(tmp_path / "b.jpg").astype(int) - colour).mean() < 3
+
+
+def test_huge_images_are_decoded_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smooth = cv2.resize(face(0, np.random.default_rng(0), 12, 3), (900, 600))
+    for name in ("a.png", "a.jpg"):
+        write_image(tmp_path / name, smooth)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(smooth).save(tmp_path / "turned.jpg", quality=100, exif=exif)
+    Image.fromarray(smooth).save(tmp_path / "turned.png", exif=exif)
+    monkeypatch.setattr(pixels, "_LARGE", 100_000)
+    for name, shape in (
+        ("a.png", (100, 150)),
+        ("a.jpg", (150, 225)),
+        ("turned.png", (150, 100)),
+        ("turned.jpg", (225, 150)),
+    ):
+        image = read_image(tmp_path / name, side=48)
+        assert image.shape[:2] == shape
+        assert read_image(tmp_path / name).shape[:2] == ((600, 900) if shape[0] < shape[1] else (900, 600))
+        whole = smooth if shape[0] < shape[1] else np.rot90(smooth, 3)
+        assert np.abs(cv2.resize(whole, shape[::-1], interpolation=cv2.INTER_AREA).astype(int) - image).mean() < 3
+
+
+def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image_folder(tmp_path / "data", classes=["happy", "sad"])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DatasetError, match=r"train/happy/0\.png: too large for a picture of a face; make it smaller"):
+        read(tmp_path / "data")
 
 
 @pytest.mark.parametrize(("dtype", "reason"), [(np.float32, "floating-point"), (np.int32, "16 bits")])

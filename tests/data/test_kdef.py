@@ -10,7 +10,6 @@ from fakes_lab import KDEF_SUBJECTS, write_kdef
 from folds import check_folds
 from PIL import Image
 
-from fer.data.images import centre_square
 from fer.data.kdef import KDEF
 from fer.data.labels import BASIC
 from fer.data.samples import Samples
@@ -139,18 +138,3 @@ def test_not_found(tmp_path: Path) -> None:
         assert "dataset 'kdef' was not found" in str(error.value)
         assert str(root / "KDEF_and_AKDEF/KDEF/AF01/AF01ANFL.JPG") in str(error.value)
         assert "https://kdef.se" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("size", "box"),
-    [((562, 762), (0, 100, 562, 662)), ((640, 490), (75, 0, 565, 490)), ((5, 8), (0, 1, 5, 6)), ((30, 30), None)],
-)
-def test_centre_square(tmp_path: Path, size: tuple[int, int], box: tuple[int, ...] | None) -> None:
-    Image.new("L", size).save(tmp_path / "a.png")
-    assert centre_square(tmp_path / "a.png") == box
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stored on its side
-    Image.new("L", size[::-1]).save(tmp_path / "a.jpg", exif=exif)
-    assert centre_square(tmp_path / "a.jpg") == box
-    (tmp_path / "a.png").write_bytes(b"")
-    assert centre_square(tmp_path / "a.png") is None
