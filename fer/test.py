@@ -42,7 +42,7 @@ def evaluate(cfg: "DictConfig") -> None:
 
     # The model, from the checkpoint alone.
     checkpoint = load_checkpoint(config["ckpt"])
-    module = load_module(config["ckpt"], allow_targets=[f"{package}." for package in config["trust"]])
+    module = load_module(config["ckpt"], packages=config["trust"])
     module.tta = config["tta"]
 
     # The data: of the run itself, or any other, whose splits are left as they are.

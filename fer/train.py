@@ -33,7 +33,7 @@ def train(cfg: "DictConfig") -> float | None:
 
     from fer import features, launch, preprocessing, results, resume, run_folder
     from fer.build import build
-    from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, targets
+    from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module
     from fer.module import FERModule
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
@@ -100,8 +100,8 @@ def train(cfg: "DictConfig") -> float | None:
     if config["tta"] != "none":
         datamodule.features = None  # they are of the images as they are
     checkpoint = run_folder.best(trainer)
-    own = [target.rpartition(".")[0] for target in targets([config["model"], loss])]  # this run trusts itself
-    best = load_module(checkpoint.best_model_path, allow_targets=own)
+    own = config["model"], loss  # the user's, whatever they name
+    best = load_module(checkpoint.best_model_path, trusted=own)
     best.tta = config["tta"]
     single = pl.Trainer(
         accelerator=config["trainer"]["accelerator"], devices=1, precision=config["trainer"]["precision"],
@@ -113,7 +113,7 @@ def train(cfg: "DictConfig") -> float | None:
     # The last epoch's weights too, which no score has chosen; often they are the best ones.
     last_epoch = predictions
     if run_folder.epoch_of(run_folder.last(trainer)) != run_folder.epoch_of(checkpoint.best_model_path):
-        last = load_module(run_folder.last(trainer), allow_targets=own)
+        last = load_module(run_folder.last(trainer), trusted=own)
         last.tta = config["tta"]
         last_epoch = [results.predict(last, datamodule, split, single) for split in splits]
     summary = run_folder.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))

@@ -13,7 +13,7 @@ import torch
 from conftest import TINY
 
 from fer import checkpoint
-from fer.errors import ConfigError, FERError
+from fer.errors import FERError
 from fer.module import FERModule
 
 Train = Callable[..., Path]
@@ -103,13 +103,13 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(FERError, match="Nothing in it was run"):
             checkpoint.load_module(name)
     harmful = {"_target_": "pathlib.Path.touch", "self": "harmed"}
-    for changes in (
-        {"model": {**PLAIN["model"], "_target_": "os.system"}},
-        {"model": {**PLAIN["model"], "head": harmful}},
-        {"loss": {**PLAIN["loss"], "reduction": harmful}},
+    for changes, said in (
+        ({"model": {**PLAIN["model"], "_target_": "os.system"}}, r"trust=\[os\]"),
+        ({"model": {**PLAIN["model"], "head": harmful}}, r"its model\.head holds '_target_'"),
+        ({"loss": {**PLAIN["loss"], "reduction": harmful}}, r"its loss\.reduction holds '_target_'"),
     ):
         save(tmp_path / "c.ckpt", **changes)
-        with pytest.raises(ConfigError, match="trust="):
+        with pytest.raises(FERError, match=said):
             checkpoint.load_module(tmp_path / "c.ckpt")
     assert not (tmp_path / "harmed").exists()
 

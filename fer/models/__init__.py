@@ -1,7 +1,7 @@
 """Networks: ``Net(num_classes, in_channels, image_size, **options)`` each, from images to logits."""
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -60,27 +60,6 @@ def build_model(
         raise ConfigError(f"model: {network.__name__} cannot be built so: {error}") from error
     _try_out(net, num_classes, in_channels, image_size)
     return net
-
-
-def check_target(target: str, allowed: Sequence[str] = ()) -> None:
-    """Refuse to import a network that a checkpoint names, unless it is of this project or allowed.
-
-    A ``_target_`` is code that runs, and a checkpoint may come from anyone.
-
-    Args:
-        target: The import path.
-        allowed: Prefixes that are allowed besides ``fer.models.``, such as ``my_package.``.
-
-    Raises:
-        ConfigError: The target has none of the prefixes.
-    """
-    prefixes = [prefix.rstrip(".") + "." for prefix in (_OWN, *allowed)]
-    if not str(target).startswith(tuple(prefixes)):
-        package = str(target).partition(".")[0]
-        raise ConfigError(
-            f"the checkpoint's network is {target}, whose code this project does not know "
-            f"(allowed: {', '.join(prefixes)}). If you trust it: trust=[{package}]"
-        )
 
 
 def _try_out(net: nn.Module, num_classes: int, in_channels: int, image_size: int) -> None:
