@@ -134,14 +134,18 @@ def score_table(runs: Sequence[Run], score: str) -> tuple[list[str], list[list[s
     columns = [part for name in tests for part in (name, *([f"{name} clean"] if name in clean else []))]
     own = [split for split in ("val", "test") if any(split in run.metrics for run in runs)]
     header = ["run", "data", "model", "epoch", "train"]
-    header += [part for split in own for part in (split, f"{split}, last epoch")] + columns
+    last = [split for split in own if any(split in run.metrics.get("last_epoch", {}) for run in runs)]
+    header += [part for split in own for part in (split, *([f"{split}, last epoch"] if split in last else []))]
+    header += columns
     rows = []
     for run in runs:
         metrics = run.metrics
         row = [run.name, str(metrics.get("data", "")), str(metrics.get("model", ""))]
         row += [str(metrics["best_epoch"]) if metrics else "", _at_best(run, f"train/{score}")]
         for split in own:
-            row += [_show(metrics.get(split), score), _show(metrics.get("last_epoch", {}).get(split), score)]
+            row.append(_show(metrics.get(split), score))
+            if split in last:
+                row.append(_show(metrics.get("last_epoch", {}).get(split), score))
         for name in tests:
             found = run.tests[name][1] if name in run.tests else {}
             row.append(_show(found.get("test"), score))

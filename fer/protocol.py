@@ -7,6 +7,8 @@ confusion matrices, curves and reports.
 
 SELECTED_ON_TEST = "SELECTED ON TEST: the checkpoint was chosen on the very images that it is scored on."
 """Stamp of a run with ``data.select_on_test=true``."""
+TESTED_TWICE = "TEST SCORED TWICE: with the last epoch's weights too. Choosing the better of both is choosing on test."
+"""Stamp of a run with ``test_last_epoch=true``."""
 
 
 def stamp_of_test(images: int, fitted: int, chose: int, selected_on_test: bool) -> str | None:

@@ -191,7 +191,7 @@ def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) ->
     console.print(table)
     last = metrics["last_epoch"]
     if last["epoch"] != metrics["best_epoch"]:
-        said = ", ".join(f"{split} accuracy {last[split]['accuracy']:.3f}" for split in splits)
+        said = ", ".join(f"{split} accuracy {last[split]['accuracy']:.3f}" for split in splits if split in last)
         console.print(f"last epoch ({last['epoch']}): {said}", soft_wrap=True, highlight=False)
     if metrics["stamp"]:
         console.print(metrics["stamp"], soft_wrap=True, highlight=False, style="bold red")

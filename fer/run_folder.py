@@ -20,7 +20,7 @@ from fer.data.base import FERDataModule
 from fer.data.samples import SPLITS
 from fer.errors import ConfigError
 from fer.module import FERModule
-from fer.protocol import SELECTED_ON_TEST
+from fer.protocol import SELECTED_ON_TEST, TESTED_TWICE
 
 log = logging.getLogger(__name__)
 
@@ -159,11 +159,13 @@ def summary(
         last_epoch: The scores of the last epoch's weights, which nothing has chosen.
     """
     assert checkpoint.best_model_score is not None
+    stamps = [SELECTED_ON_TEST] if config["data"]["select_on_test"] else []
+    stamps += [TESTED_TWICE] if config["test_last_epoch"] else []
     return {
         "name": config["name"],
         "data": HydraConfig.get().runtime.choices.get("data"),
         "model": config["model"].get("name", HydraConfig.get().runtime.choices.get("model")),  # timm's own name
-        "stamp": SELECTED_ON_TEST if config["data"]["select_on_test"] else None,
+        "stamp": " ".join(stamps) or None,
         "monitor": checkpoint.monitor,
         "best_score": float(checkpoint.best_model_score),
         "best_epoch": epoch_of(checkpoint.best_model_path),

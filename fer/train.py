@@ -110,12 +110,13 @@ def train(cfg: "DictConfig") -> float | None:
     )  # fmt: skip
     splits = [split for split in ("val", "test") if len(datamodule.rows(split))]
     predictions = [results.predict(best, datamodule, split, single) for split in splits]
-    # The last epoch's weights too, which no score has chosen; often they are the best ones.
-    last_epoch = predictions
+    # The last epoch's weights too, which no score has chosen; on the test split only where that was asked for.
+    also = len(splits) if config["test_last_epoch"] else 1
+    last_epoch = predictions[:also]
     if run_folder.epoch_of(run_folder.last(trainer)) != run_folder.epoch_of(checkpoint.best_model_path):
         last = load_module(run_folder.last(trainer), trusted=own)
         last.tta = config["tta"]
-        last_epoch = [results.predict(last, datamodule, split, single) for split in splits]
+        last_epoch = [results.predict(last, datamodule, split, single) for split in splits[:also]]
     summary = run_folder.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
     metrics = results.write(run, predictions, classes, summary)
     run_folder.log_hparams(trainer, config, metrics)

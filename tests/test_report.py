@@ -43,7 +43,8 @@ def test_two_runs_and_their_tests(
         tested = json.loads((tmp_path / "tests" / row["run"] / "metrics.json").read_text())
         assert row["val"] == f"{own['val']['accuracy']:.3f}"
         assert row["test"] == f"{own['test']['accuracy']:.3f}"
-        assert row["test, last epoch"] == f"{own['last_epoch']['test']['accuracy']:.3f}"
+        assert row["val, last epoch"] == f"{own['last_epoch']['val']['accuracy']:.3f}"
+        assert "test, last epoch" not in row
         assert row["synthetic test"] == f"{tested['test']['accuracy']:.3f}"
         with (tmp_path / "runs" / row["run"] / "history.csv").open(newline="") as file:
             history = list(csv.DictReader(file))
@@ -67,10 +68,16 @@ def test_the_last_epoch_stands_beside_the_best(train_here: Here) -> None:
     run = train_here(*TINY, "optimizer.lr=1e-30", "scheduler=constant")
     metrics = json.loads((run / "metrics.json").read_text())
     assert (metrics["best_epoch"], metrics["last_epoch"]["epoch"]) == (1, 2)
-    assert metrics["last_epoch"]["test"]["accuracy"] == metrics["test"]["accuracy"]
-    other = train_here(*TINY, "optimizer.lr=0.3", "optimizer=sgd", "monitor=val/f1/disgust", name="other")
+    assert metrics["last_epoch"]["val"]["accuracy"] == metrics["val"]["accuracy"]
+    assert "test" not in metrics["last_epoch"], "the test split is scored once"
+    assert metrics["stamp"] is None
+    other = train_here(
+        *TINY, "test_last_epoch=true", "optimizer.lr=0.3", "optimizer=sgd", "monitor=val/f1/disgust", name="other"
+    )
     metrics = json.loads((other / "metrics.json").read_text())
     assert metrics["last_epoch"]["epoch"] == 2
+    assert metrics["last_epoch"]["test"]["n"] == metrics["test"]["n"]
+    assert metrics["stamp"].startswith("TEST SCORED TWICE")
 
 
 @pytest.mark.parametrize(
