@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -34,7 +35,7 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     "optimizer.backbone_lr_factor": (0, False, 100),
     "optimizer.layer_decay": (0, False, 1),
     "data.batch_size": (1, True, float("inf")),
-    "data.num_workers": (0, True, float("inf")),
+    "data.num_workers": (0, True, max(64, 4 * (os.cpu_count() or 1))),
     "data.image_size": (1, True, 4096),
     "data.val_fraction": (0, True, 0.9),
     "data.test_fraction": (0, True, 0.9),
@@ -123,6 +124,12 @@ def check(cfg: DictConfig) -> None:
             problems.append(
                 f"{key}={precision}: must be one of {', '.join(PRECISIONS)}.{did_you_mean(str(precision), PRECISIONS)}"
             )
+    launcher = str(HydraConfig.get().runtime.choices.get("hydra/launcher", "basic"))
+    if launcher.startswith("submitit") and HydraConfig.get().mode == RunMode.RUN and "FER_CHILD" not in os.environ:
+        problems.append(
+            f"hydra/launcher={launcher}: without -m (--multirun) it is not used, and the run would be on this machine. "
+            f"Add -m: python -m fer.train -m hydra/launcher={launcher} ..."
+        )
     problems += _wrong_names(values, config) + _wrong_together(values) + _idle_reasons(config)
     if problems:
         raise ConfigError("\n  ".join(problems) if len(problems) == 1 else "\n  ".join(["", *problems]))

@@ -22,7 +22,8 @@ from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElastic
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
 from fer.cli import CHILD
-from fer.errors import TrainingError
+from fer.environment import usable_cores
+from fer.errors import ConfigError, TrainingError
 
 _VARIABLES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
 
@@ -91,8 +92,26 @@ def processes(trainer: pl.Trainer) -> Iterator[None]:
 
 
 def is_child() -> bool:
-    """Say whether this process was started by :func:`processes`."""
-    return os.environ.get("LOCAL_RANK", "0") != "0"
+    """Say whether this is another process than the run's first, whoever started it: SLURM, torchrun or ourselves."""
+    if SLURMEnvironment.detect():
+        return os.environ.get("SLURM_PROCID", "0") != "0"
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment().global_rank() != 0
+    return any(os.environ.get(name, "0") != "0" for name in ("NODE_RANK", "LOCAL_RANK"))
+
+
+def refuse_too_many(trainer: pl.Trainer) -> None:
+    """Refuse more CPU processes than the machine can bear: each is a whole Python with torch.
+
+    Raises:
+        ConfigError: If there are more than twice the cores, and more than eight.
+    """
+    most = max(8, 2 * usable_cores())
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > most:
+        raise ConfigError(
+            f"trainer.devices={trainer.num_devices}: on the CPU each is a process of its own, and this machine has "
+            f"{usable_cores()} cores. At most {most} make sense."
+        )
 
 
 def _start(rank: int) -> subprocess.Popen[bytes]:

@@ -84,6 +84,7 @@ def train(cfg: "DictConfig") -> float | None:
         config["trainer"], "trainer", callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()],
         default_root_dir=str(run), use_distributed_sampler=False,
     )  # fmt: skip
+    launch.refuse_too_many(trainer)
     # Lightning would take each resumed run with trainer.max_steps for one in mid-epoch, and end its last epoch twice.
     trainer.fit_loop._iteration_based_training = lambda: False
     if first:

@@ -24,7 +24,7 @@ from fer.data.splits import carve, check_splits, check_subjects, fold_of_subject
 from fer.data.squares import DEFAULT_FIT, FITS
 from fer.data.transforms import Augment
 from fer.environment import usable_cores
-from fer.errors import ConfigError, did_you_mean
+from fer.errors import ConfigError, DatasetError, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -202,6 +202,11 @@ class FERDataModule(pl.LightningDataModule):
         samples = self.read()
         if self.fold is not None:
             samples = fold_of_subjects(samples, self.fold, self.folds, self.name)
+        if stage != "test" and len(samples.classes) < 2:
+            raise DatasetError(
+                f"{self.name} has one class alone ({', '.join(samples.classes)}): there is nothing to tell apart. "
+                f"Training needs images of two classes or more."
+            )
         if stage != "test":
             samples = carve(samples, self.shares, self.seed, self.name)
         samples = select_classes(samples, self.wanted, self.name)

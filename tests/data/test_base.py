@@ -136,3 +136,14 @@ def test_weighted_sampler_balances_classes() -> None:
         for batch in batches:
             drawn += np.bincount(data.samples.labels[data.rows("train")[batch.indices]], minlength=3)
     assert (drawn / drawn.sum()) == pytest.approx([1 / 3] * 3, abs=0.05)
+
+
+def test_one_class_alone_is_nothing_to_train_on() -> None:
+    class OneClass(Drawn):
+        def read(self) -> Samples:
+            s = super().read()
+            return Samples(s.images, np.zeros_like(s.labels), s.splits, s.ids, ("happy",))
+
+    with pytest.raises(DatasetError, match=r"one class alone \(happy\)"):
+        OneClass().setup("fit")
+    OneClass().setup("test")  # to score a model on happy faces is fine
