@@ -65,6 +65,14 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 }
 # Of keys that are numbers, the words that may stand there instead.
 _WORDS: dict[str, tuple[str, ...]] = {"data.folds": ("loso",)}
+# Options of Lightning's Trainer that would be put aside, as the program sets them itself.
+_OURS_IN_TRAINER = {
+    "use_distributed_sampler": "the loaders share each batch between the devices themselves. Leave it out.",
+    "callbacks": "they have a group of their own: +callbacks.<name>._target_=...",
+    "logger": "it has a group of its own: +logger.<name>._target_=... (logger.tensorboard=null leaves one out).",
+    "plugins": "it is set by the program, which writes checkpoints whole or not at all. Leave it out.",
+    "default_root_dir": "a run's folder is output_dir=<folder>.",
+}
 # Of keys that are lists, what may stand in them.
 _ITEMS: dict[str, tuple[str, ...]] = {
     "exclude": (
@@ -206,6 +214,11 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
             f"trainer.strategy={strategy}: the best score and checkpoint would be lost with the processes that it "
             f"starts. Use trainer.strategy=ddp (on CPUs trainer=ddp_cpu)."
         )
+    problems += [
+        f"trainer.{key}: {instead}"
+        for key, instead in _OURS_IN_TRAINER.items()
+        if any(name == f"trainer.{key}" or name.startswith(f"trainer.{key}.") for name in values)
+    ]
     sharded = "fsdp" in str(values.get("trainer.strategy._target_", values.get("trainer.strategy"))).lower()
     if sharded and "muon" in str(values.get("optimizer.name")).lower():
         problems.append(

@@ -45,6 +45,9 @@ from conftest import REPO, TINY, Run
         (["monitor=test/accuracy"], "a checkpoint is not chosen on the test split. Use val/accuracy."),
         (["monitor=val/acuracy"], "Did you mean 'val/accuracy'"),
         (["trainer.precision=bf16mixed"], "Did you mean 'bf16-mixed'"),
+        (["+trainer.use_distributed_sampler=true"], "trainer.use_distributed_sampler: the loaders share each batch"),
+        (["data.num_workers=100000"], "data.num_workers=100000: must be at least 0 and at most"),
+        (["hydra/launcher=submitit_slurm"], "Add -m: python -m fer.train -m hydra/launcher=submitit_slurm"),
         (["trainer=ddp_cpu", "trainer.strategy=ddp_spawn"], "Use trainer.strategy=ddp (on CPUs trainer=ddp_cpu)"),
         (
             ["trainer.strategy={_target_: pytorch_lightning.strategies.DDPStrategy, start_method: fork}"],
