@@ -94,3 +94,5 @@ def check_plain(value: Any, where: str) -> None:
             raise ConfigError(f"its {place} is a {type(item).__name__}, no plain data")
         elif isinstance(item, float) and not math.isfinite(item):
             raise ConfigError(f"its {place} is {item}, no finite number")
+        elif isinstance(item, str) and "${" in item:  # OmegaConf would resolve it: ${oc.env:...}
+            raise ConfigError(f"its {place} is an interpolation ({item[:100]!r}), no plain data")

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fer.data.squares import DEFAULT_FIT, FITS, square
-from fer.errors import ConfigError
+from fer.errors import ConfigError, FERError
 
 # Near the mean and spread of aligned grey faces (FER2013: 0.508, 0.255); a network trained from scratch needs no more.
 DEFAULT_MEAN, DEFAULT_STD = 0.5, 0.25
@@ -54,7 +55,16 @@ class Preprocessing:
 
         Returns:
             float32 of shape (B, channels, size, size).
+
+        Raises:
+            FERError: If the images are of another type or shape. Floats are refused, because they do not tell whether
+                they go up to 1 or to 255.
         """
+        if images.dtype is not torch.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)):
+            raise FERError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}; expected torch.uint8 (0 to 255) of shape "
+                f"(B, H, W) or (B, H, W, 3). Floats in [0, 1]: (images * 255).round().to(torch.uint8)."
+            )
         size = size or self.image_size
         grey = images.ndim == 3
         x = (images[:, None] if grey else images.permute(0, 3, 1, 2)).float().div_(255)

@@ -57,6 +57,7 @@ HOSTILE: dict[str, Edit] = {
     "allowed loss args": loss(_args_=[EXEC]),
     "nested option": loss(weight=[[EXEC]]),
     "nested in a mapping": loss(reduction={"x": {"y": EXEC}}),
+    "interpolation": loss(reduction="${oc.decode:mean}"),
     "partial": loss(_partial_=True),
     "own loss walks": loss(_target_="fer.losses.torch.fx.graph_module._exec_with_source"),
     "own function": loss(_target_="fer.losses.F.cross_entropy"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fer.errors import ConfigError
+from fer.errors import ConfigError, FERError
 from fer.preprocessing import Preprocessing, resolve
 
 DATA: dict[str, Any] = {
@@ -92,3 +92,17 @@ def test_fit_is_kept_and_older_checkpoints_stretch() -> None:
     assert Preprocessing.from_dict(values).fit == "stretch"
     with pytest.raises(ConfigError, match="fit='squash' is none of pad, crop, stretch"):
         Preprocessing.from_dict({**values, "fit": "squash"})
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.rand(2, 8, 8),
+        torch.zeros(2, 8, 8, dtype=torch.int64),
+        torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+        torch.zeros(8, 8, dtype=torch.uint8),
+    ],
+)
+def test_only_stored_images_are_taken(images: torch.Tensor) -> None:
+    with pytest.raises(FERError, match="Floats in"):
+        Preprocessing(8, 1, (0.5,), (0.25,))(images)
