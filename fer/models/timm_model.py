@@ -32,6 +32,8 @@ _RESERVED = {
 }
 
 _FILLED_AT_LEAST = 0.95  # of a backbone's tensors, for a weights file to pass as the architecture's own
+_UNUSED_AT_MOST = 0.1  # of a file's tensors beside its classifiers: a deeper network's fill a shallower one too
+_CLASSIFIERS = ("head", "fc", "classifier", "aux", "last_linear")  # in names of layers that another head replaces
 _HUB_TIMEOUT = 5.0  # seconds
 
 
@@ -302,6 +304,17 @@ def _check_filled(
                 f"the weights of {source} are not those of {name}: "
                 f"they fill {len(wanted) - len(missing)} of its {len(wanted)} tensors.\n"
                 f"  Missing:\n{listing(missing, 8)}\n  Not used:\n{listing(list(unexpected_keys), 8)}"
+            )
+        unused = [key for key in unexpected_keys if not key.endswith("num_batches_tracked")]
+        filled = len(wanted) - len(missing)
+        _log.info("%s: filled %d of %d tensors of %s, %d unused", source, filled, len(wanted), name, len(unused))
+        foreign = [key for key in unused if not any(word in key.lower() for word in _CLASSIFIERS)]
+        if len(foreign) > _UNUSED_AT_MOST * (filled + len(foreign)):
+            raise ConfigError(
+                f"the weights of {source} are not those of {name}: "
+                f"they fill {filled} of its {len(wanted)} tensors, and "
+                f"{len(foreign)} more, beside classifiers, are not used. Is model.name right?\n"
+                f"  Not used:\n{listing(foreign, 8)}"
             )
         if missing:
             _log.warning("%s has no weights for %s of %s: random ones", source, ", ".join(missing), name)

@@ -321,3 +321,13 @@ def test_pretrained_input() -> None:
     assert pretrained_input("vit_tiny_patch16_224")[1:] == ((0.5,) * 3, (0.5,) * 3)
     with pytest.raises(ConfigError, match="Did you mean"):
         pretrained_input("densnet121")
+
+
+def test_a_deeper_networks_weights_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("resnet18", "resnet34"):
+        torch.save(timm.create_model(name).state_dict(), tmp_path / f"{name}.pth")
+    with caplog.at_level("INFO"):
+        TimmModel(7, 3, 32, "resnet18", checkpoint_path=str(tmp_path / "resnet18.pth"))
+    assert "filled 100 of 100 tensors of resnet18, 0 unused" in caplog.text
+    with pytest.raises(ConfigError, match=r"they fill 100 of its 100 tensors, and 80 more.* are not used"):
+        TimmModel(7, 3, 32, "resnet18", checkpoint_path=str(tmp_path / "resnet34.pth"))
