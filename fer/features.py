@@ -4,12 +4,14 @@ They are kept beside the decoded images, in a folder named by what decides them:
 preprocessing and the images. A study of many heads on one backbone computes them once in all.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import shutil
 import uuid
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from torch import nn
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from fer.data.base import FERDataModule
+from fer.errors import FERError
 from fer.models.fusion import Fusion
 from fer.models.timm_model import TimmModel
 from fer.module import FERModule
@@ -26,6 +29,7 @@ from fer.module import FERModule
 log = logging.getLogger(__name__)
 
 _BATCH = 64
+_CHECKSUM = "features.crc32"
 _PROGRESS = 2_000  # images from which on a progress bar is shown
 
 
@@ -50,18 +54,50 @@ def compute(module: FERModule, datamodule: FERDataModule, device: torch.device) 
     rows = datamodule.rows("all")
     folder = datamodule.cache_dir / f"features-{_key(module, datamodule, rows)}"
     path = folder / "features.npy"
-    if not path.is_file():
+    features = _kept(path, len(rows))
+    if features is None:
         computed = _run(module, datamodule, rows, device)
         temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
-        temporary.mkdir(parents=True)
-        np.save(temporary / "features.npy", computed)
         try:
-            os.replace(temporary, folder)
-        except OSError:  # another process was first, with the same content
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+            temporary.mkdir(parents=True)
+            np.save(temporary / path.name, computed)
+            (temporary / _CHECKSUM).write_text(_crc32(temporary / path.name))
+            with contextlib.suppress(OSError):  # another process was first, with the same content
+                os.replace(temporary, folder)
+        except OSError as error:
+            raise FERError(
+                f"the backbone's features cannot be kept in {folder}: {error}. Name a folder that can be written with "
+                f"data.cache_dir=<folder>, or set cache_features=false."
+            ) from error
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    features: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
+        features = _kept(path, len(rows))
+        if features is None:
+            raise FERError(
+                f"the backbone's features in {folder} cannot be read back; cache_features=false goes without."
+            )
     log.info("features of the frozen backbone: %d x %d, computed once (%s)", *features.shape, folder)
     return features
+
+
+def _kept(path: Path, count: int) -> npt.NDArray[np.float32] | None:
+    """Return cached features; None where there are none, or not those that were written."""
+    try:
+        if (path.parent / _CHECKSUM).read_text() != _crc32(path):
+            return None
+        features: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError):
+        return None
+    return features if features.dtype == np.float32 and features.ndim == 2 and len(features) == count else None
+
+
+def _crc32(path: Path) -> str:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            checksum = zlib.crc32(block, checksum)
+    return f"{checksum:08x}"
 
 
 def _key(module: FERModule, datamodule: FERDataModule, rows: npt.NDArray[np.int64]) -> str:
@@ -69,6 +105,9 @@ def _key(module: FERModule, datamodule: FERDataModule, rows: npt.NDArray[np.int6
     for name, tensor in module.net.backbone.state_dict().items():  # type: ignore[union-attr]
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     images = datamodule.samples.images
+    if not isinstance(images, np.memmap):  # made in memory: no cache's folder says what they are
+        for row in rows:
+            digest.update(images[row].tobytes())
     content = Path(str(images.filename)).parent.name if isinstance(images, np.memmap) else ""
     model = dict(module.hparams["model"])
     pooling = (model.pop("head", None) or {}).get("pooling")  # the rest of the head comes after the features

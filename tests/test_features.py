@@ -4,10 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY
 
+from fer import features
 from fer.features import are_constant
 from fer.models.timm_model import TimmModel
 
@@ -88,3 +90,17 @@ def test_features_that_change_are_not_reused(train_here: Train, tmp_path: Path, 
     # Another size, pooling or other random weights make other features; augmentation and training make none, and
     # the rest of the head comes after them.
     assert (after != before) == (option in ("data.image_size=48", "seed=1", "model.head.pooling=max"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"cut", None])
+def test_damaged_features_are_not_used(tmp_path: Path, damage: bytes | None) -> None:
+    path = tmp_path / "features.npy"
+    assert features._kept(path, 3) is None
+    np.save(path, np.ones((3, 4), np.float32))
+    (tmp_path / "features.crc32").write_text(features._crc32(path))
+    assert features._kept(path, 3) is not None
+    assert features._kept(path, 4) is None
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content if damage is None else damage)
+    assert features._kept(path, 3) is None
