@@ -29,6 +29,7 @@ Lines = list[list[str]]
 
 _PER_CLASS = 8  # samples of each class shown
 _OF_A_GROUP = 3  # images of a group shown
+_LISTED = 100  # near pairs with different labels in audit.json; near_conflicts.csv has all
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _stored(samples: Samples) -> str:
 
 
 def write(run: Path, config: Mapping[str, Any], found: Findings) -> dict[str, Any]:
-    """Write ``copies.csv``, ``exclude.csv``, ``suspect_labels.csv``, ``audit.html`` and ``audit.json``.
+    """Write ``copies.csv``, ``near_conflicts.csv``, ``exclude.csv``, ``suspect_labels.csv``, a page and ``audit.json``.
 
     Args:
         run: The audit's folder.
@@ -98,6 +99,7 @@ def write(run: Path, config: Mapping[str, Any], found: Findings) -> dict[str, An
     samples = found.samples
     counts = _counts(config, found)
     _write_csv(run / "copies.csv", _PAIR, copies.table(found.found.pairs, samples, samples))
+    _write_csv(run / "near_conflicts.csv", _PAIR, copies.table(_disputed(found), samples, samples))
     if found.across is not None and found.other is not None:
         _write_csv(run / "copies_against.csv", _PAIR, copies.table(found.across, samples, found.other))
     if found.suspects is not None:
@@ -110,6 +112,13 @@ def write(run: Path, config: Mapping[str, Any], found: Findings) -> dict[str, An
 
 _PAIR = ("id_a", "id_b", "split_a", "split_b", "label_a", "label_b", "similarity", "mirrored", "exact")
 _SUSPECT = ("id", "split", "label", "likely", "p_label", "p_likely", "margin")
+
+
+def _disputed(found: Findings) -> leaks.Pairs:
+    """Return the near pairs with different labels, the most similar first."""
+    pairs = found.found.pairs
+    which = copies.disputed(pairs, found.samples)
+    return leaks.Pairs._make(values[which] for values in pairs)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -132,6 +141,8 @@ def _suspect_rows(suspects: Suspects, samples: Samples) -> list[dict[str, Any]]:
 def _counts(config: Mapping[str, Any], found: Findings) -> dict[str, Any]:
     """Return all counts as plain data."""
     samples, looks, pairs = found.samples, found.looks, found.found.pairs
+    conflicts = copies.conflicting(found.found.exact, samples.labels)
+    near, disputed = copies.near_conflicting(found.found, samples), _disputed(found)
     before = eda.class_counts(samples)
     kept = ~found.left_out.rows
     after = {
@@ -151,12 +162,20 @@ def _counts(config: Mapping[str, Any], found: Findings) -> dict[str, Any]:
             "oddities": looks.oddities,
         },
         "copies": {
-            "exact": copies.summary(found.found.exact, samples),
-            "near": copies.summary(found.found.groups, samples) if config["copies"] == "near" else None,
+            "exact": copies.summary(found.found.exact, conflicts, samples),
+            "near": copies.summary(found.found.groups, conflicts | near, samples)
+            if config["copies"] == "near"
+            else None,
             "similarity": config["similarity"],
             "pairs": len(pairs.first),
             "near_pairs": int((~pairs.exact).sum()),
             "mirrored_pairs": int(pairs.mirrored.sum()),
+        },
+        "near_conflicts": {
+            "pairs": len(disputed.first),
+            "images": int(near.sum()),
+            "pairs_of_one_subject": copies.of_one_subject(pairs, samples),
+            "most_similar": copies.table(leaks.Pairs._make(values[:_LISTED] for values in disputed), samples, samples),
         },
         "against": None,
         "suspect_labels": None,
@@ -281,12 +300,24 @@ def print_tables(counts: Mapping[str, Any], run: Path) -> None:
         console.print()
     looks = counts["looks"]
     last = [f"images: {looks['flat']} flat, {looks['dark']} dark, {looks['bright']} bright"]
+    if counts["near_conflicts"]["pairs"] and "near_conflicting_labels" not in counts["exclude"]["reasons"]:
+        last.append(f"{_near_line(counts)} Look at them: {run / 'near_conflicts.csv'}")
     if counts["suspect_labels"]:
         last.append(f"labels: {_suspects_line(counts)}")
     last.append(f"{counts['exclude']['images']:,} images in all: data.exclude={run / 'exclude.csv'}")
     last.append(f"report: {run / 'audit.html'}")
     for text in last:
         console.print(text, soft_wrap=True, highlight=False)
+
+
+def _near_line(counts: Mapping[str, Any]) -> str:
+    """Say how many near copies have different labels, and what becomes of them."""
+    found = counts["near_conflicts"]
+    out = "near_conflicting_labels" in counts["exclude"]["reasons"]
+    return (
+        f"labels: {found['images']:,} images have a near copy with another label, in {found['pairs']:,} pairs; "
+        f"they are {'' if out else 'not '}left out."
+    )
 
 
 def _suspects_line(counts: Mapping[str, Any]) -> str:
@@ -386,14 +417,28 @@ def _copies(page: Page, config: Mapping[str, Any], found: Findings, counts: Mapp
         )
     heads, sizes = np.unique(groups, return_counts=True)
     largest = heads[np.argsort(-sizes, kind="stable")]
-    _groups(page, found, largest[: int((sizes > 1).sum())], shown, "groups, the largest first")
+    _groups(page, found, groups, largest[: int((sizes > 1).sum())], shown, "groups, the largest first")
     if config["copies"] == "near":
         near = np.flatnonzero(~found.found.pairs.exact)[::-1]
         _pairs(page, found.found.pairs, near, samples, samples, shown, "near copies, the least similar first")
 
     page.section("Conflicting labels")
-    conflicts = leaks.mixed(groups, samples.labels)
-    _groups(page, found, conflicts, shown, "groups of copies with different labels")
+    exact = found.found.exact
+    conflicts = leaks.mixed(exact, samples.labels)
+    _groups(page, found, exact, conflicts, shown, "groups of exact copies with different labels")
+    if config["copies"] == "near":
+        pairs = _disputed(found)
+        if len(pairs.first):
+            page.text(
+                f"{_near_line(counts)} Some are one picture labelled twice; others are one person with another "
+                "expression, and their labels are right. near_conflicts.csv lists all; "
+                "exclude=[...,near_conflicting_labels] leaves them out.",
+                "note",
+            )
+        if count := counts["near_conflicts"]["pairs_of_one_subject"]:
+            page.text(f"{count:,} more pairs are two pictures of one person, and no conflict.", "note")
+        every = np.arange(len(pairs.first))
+        _pairs(page, pairs, every, samples, samples, shown, "near copies with different labels, the most similar first")
 
     page.section("Copies across splits")
     header, lines = leak_lines(counts)
@@ -401,7 +446,7 @@ def _copies(page: Page, config: Mapping[str, Any], found: Findings, counts: Mapp
         page.table(header, lines)
     else:
         page.text("There is one split only.", "note")
-    _groups(page, found, leaks.mixed(groups, samples.splits), shown, "groups of copies across splits")
+    _groups(page, found, groups, leaks.mixed(groups, samples.splits), shown, "groups of copies across splits")
 
     if found.across is not None and found.other is not None:
         page.section(f"Copies in {found.other_name}")
@@ -459,15 +504,15 @@ def _gallery(page: Page, samples: Samples, rows: Rows, notes: Sequence[str], wha
         page.figure(figures.gallery_figure([samples.images[row] for row in shown], captions), what)
 
 
-def _groups(page: Page, found: Findings, heads: Rows, shown: int, what: str) -> None:
-    """Add groups of copies, each over its images' ids, splits and labels."""
+def _groups(page: Page, found: Findings, groups: Rows, heads: Rows, shown: int, what: str) -> None:
+    """Add some groups of copies, given by their first rows, each over its images' ids, splits and labels."""
     if not len(heads):
         page.text(f"No {what}.")
         return
     page.text(f"{_some(len(heads), shown)} {what}:")
     images, captions = [], []
     for head in heads[:shown]:
-        rows = np.flatnonzero(found.found.groups == head)
+        rows = np.flatnonzero(groups == head)
         # Of a large group, those that differ in label or split: they are why it is shown.
         key = np.char.add(found.samples.splits[rows], found.samples.labels[rows].astype(str))
         first = np.sort(np.unique(key, return_index=True)[1])

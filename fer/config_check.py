@@ -76,8 +76,8 @@ _OURS_IN_TRAINER = {
 # Of keys that are lists, what may stand in them.
 _ITEMS: dict[str, tuple[str, ...]] = {
     "exclude": (
-        "copies_across_splits", "redundant", "near_redundant", "conflicting_labels", "in_against", "flat", "dark",
-        "bright", "suspect_labels",
+        "copies_across_splits", "redundant", "near_redundant", "conflicting_labels", "near_conflicting_labels",
+        "in_against", "flat", "dark", "bright", "suspect_labels",
     ),
     "exclude_from": ("train", "val", "test"),
 }  # fmt: skip
@@ -245,7 +245,10 @@ def _idle_reasons(config: Any) -> list[str]:
     explicit = any(override.startswith("exclude=") for override in HydraConfig.get().overrides.task)
     if "in_against" in asked and explicit and config.get("against") is None:
         log.warning("exclude: in_against leaves out nothing without a second dataset: against=<data>.")
-    needs = {"suspect_labels": ("suspect_labels", False, "true"), "near_redundant": ("copies", "exact", "near")}
+    near = ("copies", "exact", "near")
+    needs = {
+        "suspect_labels": ("suspect_labels", False, "true"), "near_redundant": near, "near_conflicting_labels": near,
+    }  # fmt: skip
     return [
         f"exclude: '{reason}' leaves out nothing with {key}={str(value).lower()}. Say {key}={instead}, or leave "
         f"{reason} out of exclude."

@@ -81,6 +81,37 @@ def conflicting(groups: Rows, labels: Rows) -> Bools:
     return np.isin(groups, leaks.mixed(groups, labels))
 
 
+def disputed(pairs: leaks.Pairs, samples: Samples) -> Bools:
+    """Say which near pairs have different labels, bool of shape (P,).
+
+    Where the subjects are known, two pictures of one person are no copies of each other: another expression has another
+    label by right.
+    """
+    differ: Bools = ~pairs.exact & (samples.labels[pairs.first] != samples.labels[pairs.second])
+    return differ if samples.subjects is None else differ & ~_of_one_subject(pairs, samples.subjects)
+
+
+def of_one_subject(pairs: leaks.Pairs, samples: Samples) -> int:
+    """Count the near pairs with different labels that are two pictures of one person."""
+    if samples.subjects is None:
+        return 0
+    differ = ~pairs.exact & (samples.labels[pairs.first] != samples.labels[pairs.second])
+    return int((differ & _of_one_subject(pairs, samples.subjects)).sum())
+
+
+def _of_one_subject(pairs: leaks.Pairs, subjects: npt.NDArray[np.str_]) -> Bools:
+    same: Bools = subjects[pairs.first] == subjects[pairs.second]
+    return same
+
+
+def near_conflicting(found: Copies, samples: Samples) -> Bools:
+    """Say which images have a near copy with another label (see :func:`disputed`), bool of shape (N,)."""
+    images = np.zeros(len(samples), dtype=np.bool_)
+    which = disputed(found.pairs, samples)
+    images[found.pairs.first[which]] = images[found.pairs.second[which]] = True
+    return in_groups_with(found.exact, images)  # of exact copies the first stands in the pairs
+
+
 def across_splits(groups: Rows, splits: npt.NDArray[np.str_]) -> dict[tuple[str, str], Bools]:
     """Say which images of a split have a copy in another, for each two splits with images.
 
@@ -100,16 +131,21 @@ def redundant(groups: Rows, splits: npt.NDArray[np.str_]) -> Bools:
     return ~first
 
 
-def summary(groups: Rows, samples: Samples) -> dict[str, Any]:
-    """Count groups of copies: how many, how many images too many, contradicting labels, leaks across splits."""
+def summary(groups: Rows, conflicts: Bools, samples: Samples) -> dict[str, Any]:
+    """Count groups of copies: how many, how many images too many, contradicting labels, leaks across splits.
+
+    Args:
+        groups: int64 of shape (N,), the first row of each image's group.
+        conflicts: bool of shape (N,), the images whose labels contradict those of copies.
+        samples: The dataset.
+    """
     sizes = np.unique(groups, return_counts=True)[1]
-    conflicts = leaks.mixed(groups, samples.labels)
     return {
         "groups": int((sizes > 1).sum()),
         "redundant": int((sizes - 1).sum()),
         "largest": int(sizes.max()) if (sizes > 1).any() else 0,
-        "conflicting_groups": len(conflicts),
-        "conflicting_images": int(np.isin(groups, conflicts).sum()),
+        "conflicting_groups": len(np.unique(groups[conflicts])),
+        "conflicting_images": int(conflicts.sum()),
         "across_splits": [
             {"images_of": split, "copied_in": other, "images": int(images.sum())}
             for (split, other), images in across_splits(groups, samples.splits).items()

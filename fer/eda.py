@@ -63,7 +63,9 @@ def in_a_split(samples: Samples, cache_dir: Path) -> Samples:
         images[start : start + _BLOCK] = samples.images[rows[start : start + _BLOCK]]
     return replace(
         samples, images=images, labels=samples.labels[rows], splits=samples.splits[rows],
-        ids=samples.ids[rows], subjects=None, targets=None, attributes={},
+        ids=samples.ids[rows], subjects=None if samples.subjects is None else samples.subjects[rows],
+        targets=None if samples.targets is None else samples.targets[rows],
+        attributes={name: values[rows] for name, values in samples.attributes.items()},
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import json
 import subprocess
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -129,10 +130,38 @@ def test_what_is_left_out(audited: tuple[Path, str]) -> None:
         "train/happy/redundant_001.png": "redundant",
         "train/sad/002.png": "copies_across_splits",
         "train/angry/003.png": "copies_across_splits",
-        "train/happy/004.png": "conflicting_labels",
-        "train/sad/conflict_004.jpg": "conflicting_labels",
         "train/sad/flat.png": "flat",
     }
+
+
+def test_near_copies_with_other_labels_are_listed_not_left_out(audited: tuple[Path, str]) -> None:
+    (row,) = rows_of(audited[0] / "near_conflicts.csv")
+    assert {row["id_a"], row["id_b"]} == {"train/happy/004.png", "train/sad/conflict_004.jpg"}
+    found = json.loads((audited[0] / "audit.json").read_text())["near_conflicts"]
+    assert (found["pairs"], found["images"], found["pairs_of_one_subject"]) == (1, 2, 0)
+    assert found["most_similar"][0]["id_a"] == row["id_a"]
+    said = "2 images have a near copy with another label, in 1 pairs; they are not left out."
+    assert said in audited[1]
+    assert said in (audited[0] / "audit.html").read_text()
+
+
+def test_subjects_decide_which_near_copies_contradict() -> None:
+    from fer import leaks
+
+    first, second = np.array([0, 0, 2, 4]), np.array([1, 2, 3, 5])
+    exact = np.array([True, False, False, False])
+    pairs = leaks.Pairs(first, second, np.full(4, 0.9, np.float32), ~np.ones(4, bool), exact)
+    found = copies.Copies(pairs, exact=np.array([0, 0, 2, 3, 4, 5]), groups=np.array([0, 0, 0, 0, 4, 4]))
+    part = samples([0, 0, 1, 2, 0, 1])
+    assert copies.near_conflicting(found, part).tolist() == [True] * 6  # 1 as the exact copy of 0
+    known = replace(part, subjects=np.array(["a", "a", "a", "a", "b", "c"]))
+    assert copies.near_conflicting(found, known).tolist() == [False] * 4 + [True] * 2
+    assert copies.of_one_subject(pairs, known) == 2
+    nothing = np.zeros(6, np.bool_)
+    looks = eda.Looks(np.zeros(6), np.zeros(6), nothing, nothing, nothing, nothing, {}, [])
+    assert not cleaning.reasons(part, looks, found, None, None)["conflicting_labels"].any()
+    other = cleaning.reasons(replace(part, labels=np.array([0, 1, 1, 2, 0, 1])), looks, found, None, None)
+    assert other["conflicting_labels"].tolist() == [True, True] + [False] * 4
 
 
 def test_wrong_labels_come_first(audited: tuple[Path, str]) -> None:
@@ -150,7 +179,9 @@ def test_page(audited: tuple[Path, str]) -> None:
     assert 'src="http' not in page
     assert 'href="http' not in page
     for text in (
-        "1 flat images", "1 other dark images", "No other bright images", "1 groups of copies with different labels",
+        "1 flat images", "1 other dark images", "No other bright images",
+        "No groups of exact copies with different labels",
+        "1 near copies with different labels, the most similar first",
         "2 groups of copies across splits", "out of fold", "246 images",
     ):  # fmt: skip
         assert text in page, text
@@ -168,7 +199,7 @@ def test_training_leaves_out_what_the_audit_lists(audited: tuple[Path, str], pla
 
     options = {"root": str(planted), "cache_dir": str(tmp_path)}
     whole, cleaned = Folder(**options), Folder(**options, exclude=str(audited[0] / "exclude.csv"))
-    assert len(whole.rows("train")) - len(cleaned.rows("train")) == 6
+    assert len(whole.rows("train")) - len(cleaned.rows("train")) == 4
     assert len(whole.rows("test")) == len(cleaned.rows("test"))
     assert len(list(planted.rglob("*.*"))) == 246  # nothing was deleted
 
@@ -265,9 +296,8 @@ def test_copies_in_a_dataset_that_was_not_named(
 
 def test_summary_of_groups() -> None:
     groups = np.array([0, 1, 0, 0, 4, 4, 6])
-    found = copies.summary(
-        groups, samples([0, 1, 0, 2, 1, 1, 2], ["train", "train", "train", "val", "val", "test", "test"])
-    )
+    part = samples([0, 1, 0, 2, 1, 1, 2], ["train", "train", "train", "val", "val", "test", "test"])
+    found = copies.summary(groups, copies.conflicting(groups, part.labels), part)
     assert (found["groups"], found["redundant"], found["largest"]) == (2, 3, 3)
     assert (found["conflicting_groups"], found["conflicting_images"]) == (1, 3)
     across = {(row["images_of"], row["copied_in"]): row["images"] for row in found["across_splits"]}
@@ -411,9 +441,12 @@ def test_outliers_of_each_class() -> None:
 
 def test_excluded_samples_are_not_audited(tmp_path: Path) -> None:
     whole = samples([0, 1, 2], ["train", "", "val"], pictures(np.arange(3), 0))
+    whole = replace(whole, subjects=np.array(["a", "b", "c"]))
     part = eda.in_a_split(whole, tmp_path)
     assert part.ids.tolist() == ["i0", "i2"]
     assert part.labels.tolist() == [0, 2]
+    assert part.subjects is not None
+    assert part.subjects.tolist() == ["a", "c"]
     assert (part.images == whole.images[[0, 2]]).all()
     assert isinstance(part.images, np.memmap), "memory may not hold the images"
 
@@ -426,7 +459,8 @@ def test_known_answers_on_fer2013(tmp_path: Path) -> None:
     data = FER2013(root=str(tmp_path / "fer2013"), cache_dir=str(tmp_path / "cache"))
     data.setup("test")
     part = eda.in_a_split(data.samples, data.cache_dir)
-    found = copies.summary(copies.find(part.images, False, 0.9).exact, part)
+    exact = copies.find(part.images, False, 0.9).exact
+    found = copies.summary(exact, copies.conflicting(exact, part.labels), part)
     assert (found["groups"], found["redundant"], found["conflicting_groups"]) == (1273, 1532, 47)
     across = {(row["images_of"], row["copied_in"]): row["images"] for row in found["across_splits"]}
     assert across["val", "train"] == 280
