@@ -316,6 +316,48 @@ class HistoryLogger(Logger):
             )
 
 
+class KeepHistory(pl.Callback):
+    """Keep the rows of ``history.csv`` in each checkpoint too, and go on with those.
+
+    Lightning logs an epoch's training scores after the epoch's checkpoint is written: a run killed between the two
+    would lack them for good. So the checkpoint of an epoch's end carries them, and the table has them before it.
+
+    Args:
+        history: The table's logger; None where the run has none.
+    """
+
+    def __init__(self, history: HistoryLogger | None) -> None:
+        self.history = history
+        self._ended = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """An epoch's scores are not known yet."""
+        self._ended = False
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From here on they are; the epoch's checkpoints come after this."""
+        self._ended = True
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the rows, that of an epoch which has ended among them."""
+        if self._ended:  # as Lightning is about to, and in every process: the scores may have to be gathered
+            scores: dict[str, Any] = {**trainer._logger_connector.metrics["log"], "epoch": trainer.current_epoch}
+            if self.history is not None:
+                self.history.log_metrics(scores, trainer.fit_loop.epoch_loop._batches_that_stepped - 1)
+        if self.history is not None:
+            checkpoint["history"] = {epoch: dict(row) for epoch, row in self.history.rows.items()}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on with the checkpoint's rows; one of an older run has none, and those of the table stay."""
+        rows = checkpoint.get("history")
+        if self.history is not None and isinstance(rows, dict):
+            self.history.rows = {int(epoch): {str(k): float(v) for k, v in row.items()} for epoch, row in rows.items()}
+
+
 def _board(trainer: pl.Trainer) -> Any:
     """Return TensorBoard's writer, or None where there is none (no logger, or not the first process)."""
     if not trainer.is_global_zero:

@@ -3,6 +3,7 @@
 Imports nothing slow: whatever is wrong with a command is said before torch is loaded.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import yaml
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -25,12 +25,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer import config_check, sweep
 from fer.config_check import conf_dir
+from fer.continuing import continued
 from fer.errors import FERError, Interrupted, did_you_mean
 
 CHILD = "FER_CHILD"
 """Set in the processes that :mod:`fer.launch` starts: their command line is complete."""
 
 _CONFIG_ERROR = 2
+# What a full disk, a read-only folder or a file in a folder's place come as, wherever something is written.
+_UNWRITABLE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
 _every_option = ConfigRepository.get_group_options
 
 
@@ -68,6 +74,12 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         sweep.report()
         _end(f"error: {explain(str(error), config_name)}", _CONFIG_ERROR)
+    except OSError as error:
+        sweep.report()
+        if error.errno not in _UNWRITABLE:
+            raise
+        where = error.filename or "a file"
+        _end(f"error: {where}: {error.strerror}. Free some space, or choose another output_dir.", _CONFIG_ERROR)
     except Exception:
         sweep.report()
         raise
@@ -84,7 +96,8 @@ def _choices(
 def _register_resolvers() -> None:
     """Let configs say ``${mode_of:${monitor}}``: min for a loss, max for every other score (and Optuna's words).
 
-    ``${either:${name},own_data}`` is the first, or the second where the first is null.
+    ``${either:${name},own_data}`` is the first, or the second where the first is null. ``${folder:${name}}`` is the
+    name, if it is one that a folder below ``outputs`` may have.
     """
 
     def lower_is_better(monitor: str) -> bool:
@@ -95,6 +108,7 @@ def _register_resolvers() -> None:
             name, lambda m, low=low, high=high: low if lower_is_better(m) else high, replace=True
         )
     OmegaConf.register_new_resolver("either", lambda first, second: first or second, replace=True)
+    OmegaConf.register_new_resolver("folder", config_check.folder_name, replace=True)
 
 
 class _Checked:
@@ -109,10 +123,15 @@ class _Checked:
         _register_resolvers()  # in a launcher's own process too
         try:
             config_check.check(cfg)
+            if HydraConfig.get().mode == RunMode.MULTIRUN and self.__module__ == "fer.train":
+                before = sweep.take_up(cfg)
+                if before is not None:
+                    return before
             return self.task(cfg)
         except FERError as error:
             if HydraConfig.get().mode == RunMode.RUN:  # a sweep marks the job as failed and goes on
-                _remove_unused(Path(HydraConfig.get().runtime.output_dir))
+                if HydraConfig.get().output_subdir is not None:  # else the folder is a run's that was to go on
+                    _remove_unused(Path(HydraConfig.get().runtime.output_dir))
                 _end(f"error: {error}", _CONFIG_ERROR)
             sweep.note_failure(str(error))
             raise
@@ -147,9 +166,9 @@ def quoted(override: str) -> str:
 def rewrite(argv: list[str]) -> list[str]:
     """Turn our shorthands into Hydra's overrides.
 
-    ``resume=<run>`` and ``ckpt=<run>/checkpoints/last.ckpt`` repeat the run's own overrides, in its own folder, from
-    its last checkpoint; overrides beside them come after and win. ``model._target_=my_package.MyNet`` alone means
-    ``model=custom`` too, since the default network's options are not that network's.
+    ``resume=<run>`` and ``ckpt=<run>/checkpoints/last.ckpt`` go on with a run (:mod:`fer.continuing`).
+    ``model._target_=my_package.MyNet`` alone means ``model=custom`` too, since the default network's options are not
+    that network's.
 
     Raises:
         FERError: If there is no such run or checkpoint.
@@ -159,33 +178,12 @@ def rewrite(argv: list[str]) -> list[str]:
     flags, overrides = _flags_and_overrides(argv)
     if any(o.startswith("model._target_=") for o in overrides) and not any(o.startswith("model=") for o in overrides):
         overrides = ["model=custom", *overrides]
-    asked = [o for o in overrides if o.startswith(("resume=", "ckpt="))]
-    if not asked or asked[-1].split("=", 1)[1] in ("", "null"):
-        return flags + overrides
-    value = Path(asked[-1].split("=", 1)[1].strip("'\"")).expanduser()
-    if not value.exists() and asked[-1].startswith("ckpt="):
-        raise FERError(f"ckpt={value}: no such file. A run keeps best.ckpt and last.ckpt in its checkpoints folder.")
-    run = (value if value.is_dir() else value.parent.parent).resolve()
-    if not (run / ".hydra" / "overrides.yaml").is_file():
-        if asked[-1].startswith("resume="):
-            raise FERError(f"resume={value}: is not a run's folder (it has no .hydra/overrides.yaml).")
-        return flags + overrides  # a checkpoint from elsewhere: trained on in a new folder
-    last = value if value.is_file() else run / "checkpoints" / "last.ckpt"
-    hydra_config = yaml.safe_load((run / ".hydra" / "hydra.yaml").read_text())["hydra"]
-    for source in hydra_config["runtime"]["config_sources"]:
-        if source["provider"] == "command-line" and not {"--config-dir", "-cd"} & set(flags):
-            flags += ["--config-dir", source["path"]]
-    own = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text())
-    own = [o for o in own if not o.startswith(("ckpt=", "resume="))]
-    own += [o for o in hydra_config["overrides"]["hydra"] if o.startswith("hydra.searchpath=")]
-    rest = [o for o in overrides if o not in asked]
-    # Of a sweep's job, the job alone; the sweep's folder holds an Optuna study.
-    where = [f'hydra.run.dir="{run}"', f'hydra.sweep.dir="{run.parent}"', "hydra.mode=RUN"]
-    if last.exists():
-        where.append(f'ckpt="{last.resolve()}"')
-    else:
-        print(f"{run} has no checkpoint yet: starting it again", file=sys.stderr)
-    return [*flags, *own, *rest, *where]
+    if any(o.startswith(("resume=", "ckpt=")) for o in overrides):
+        return continued(flags, overrides)
+    given = [o.partition("=")[2] for o in overrides if o.startswith("output_dir=")]
+    if given and not any(o.startswith("hydra.run.dir=") for o in overrides):
+        overrides = [*overrides, f"hydra.run.dir={given[-1]}"]  # all that a run leaves in one folder
+    return flags + overrides
 
 
 def _flags_and_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -212,6 +210,9 @@ def _flags_and_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
 
 def explain(message: str, config_name: str) -> str:
     """Add the likely meaning to one of Hydra's messages on a wrong override."""
+    ours = re.search(r"ConfigError raised while resolving interpolation: (.*)", message)
+    if ours:
+        return ours.group(1)
     option = re.search(r"Could not find '(.+)/([^/']+)'", message)
     if option:
         group, name = option.groups()

@@ -138,6 +138,10 @@ def check(cfg: DictConfig) -> None:
             f"hydra/launcher={launcher}: without -m (--multirun) it is not used, and the run would be on this machine. "
             f"Add -m: python -m fer.train -m hydra/launcher={launcher} ..."
         )
+    try:
+        folder_name("x" if values.get("name") is None else values["name"])
+    except ConfigError as error:
+        problems.append(str(error))
     problems += _wrong_names(values, config) + _wrong_together(values) + _idle_reasons(config)
     if problems:
         raise ConfigError("\n  ".join(problems) if len(problems) == 1 else "\n  ".join(["", *problems]))
@@ -324,6 +328,28 @@ def groups(conf: Path) -> list[str]:
 def options(conf: Path, group: str) -> list[str]:
     """Return the options of a config group."""
     return sorted(path.stem for path in (conf / group).glob("*.yaml") if not path.stem.startswith("_"))
+
+
+def folder_name(name: object) -> str:
+    """Return a run's name if a folder below ``outputs`` may have it.
+
+    Raises:
+        ConfigError: If it leads elsewhere, or holds what terminals, pages and shells take for more than text.
+    """
+    text = str(name)
+    parts = text.split("/")
+    if (
+        any(part.strip() in ("", ".", "..") or len(part.encode(errors="replace")) > 200 for part in parts)
+        or not text.isprintable()
+        or re.search(r"[][<>$`\\\"|*?]", text)
+        or text.startswith(("~", "-"))
+    ):
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        raise ConfigError(
+            f"name={shown}: names a folder in outputs. It may hold letters, digits, spaces and most signs, and / for a "
+            f'folder in it; not .., no leading / ~ or -, no control characters and none of [ ] < > $ ` \\ " | * ?.'
+        )
+    return text
 
 
 @cache

@@ -14,7 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from fer import __version__, environment
+from fer import __version__, environment, run_lock, run_record
+from fer.atomic import writing
 from fer.config_check import flat
 from fer.data.base import FERDataModule
 from fer.data.samples import SPLITS
@@ -25,26 +26,35 @@ from fer.protocol import SELECTED_ON_TEST, TESTED_TWICE
 log = logging.getLogger(__name__)
 
 # What may differ between a run and its continuation without a word.
-_OF_THE_COMMAND = ("ckpt", "output_dir")
+_OF_THE_COMMAND = ("ckpt", "output_dir", "trust")
 
 
 def open_run(run: Path, config: Mapping[str, Any]) -> None:
-    """Write ``config.yaml`` and ``environment.jsonl`` into a new run's folder, or check them against a resumed run's.
+    """Make a run's folder this process's own and write what the run is into it, now that everything is checked.
 
     Raises:
-        ConfigError: If the folder holds another run's checkpoints.
+        ConfigError: If another process trains in the folder, or it holds another run.
+        FERError: If the folder cannot be written.
     """
-    run.mkdir(parents=True, exist_ok=True)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output_dir={run}: cannot be made: {error.strerror}. Choose another.") from error
+    run_lock.hold(run)
     path = run / "config.yaml"
     own = config["ckpt"] is not None and run.resolve() in Path(config["ckpt"]).resolve().parents
-    if (run / "checkpoints").exists() and any((run / "checkpoints").glob("*.ckpt")) and not own:
+    again = HydraConfig.get().output_subdir is None  # resumed before its first checkpoint
+    if not own and (any((run / "checkpoints").glob("*.ckpt")) or (not again and (run / run_record.FILE).exists())):
         raise ConfigError(f"output_dir={run} already holds a run. Go on with it by resume={run}, or choose another.")
     if own and path.exists():
         before, now = flat(yaml.safe_load(path.read_text())), flat(config)
         for key in sorted({*before, *now} - {*_OF_THE_COMMAND}):
             if before.get(key) != now.get(key):
                 log.warning("resumed with %s=%s; the run was started with %s", key, now.get(key), before.get(key))
-    path.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    with writing(path) as file:
+        yaml.safe_dump(dict(config), file, sort_keys=False)
+    run_record.write(run, run_record.of_this_command(config))
+    (run / "error.txt").unlink(missing_ok=True)  # of a sweep's job that failed before
     with (run / "environment.jsonl").open("a" if own else "w") as file:  # one line a start
         file.write(json.dumps(environment.describe()) + "\n")
 
@@ -57,22 +67,6 @@ def refuse_used(folder: Path, result: str) -> None:
     """
     if (folder / result).exists():
         raise ConfigError(f"output_dir={folder} already holds {result}. Choose another folder: nothing is overwritten.")
-
-
-def data_of(ckpt: str | Path) -> dict[str, Any]:
-    """Return the ``data`` node of the run that a checkpoint belongs to.
-
-    Raises:
-        ConfigError: If the checkpoint does not stand in a run's folder.
-    """
-    path = Path(ckpt)
-    run = path if path.is_dir() else path.parent.parent
-    if not (run / "config.yaml").is_file():
-        raise ConfigError(
-            f"data: {ckpt} does not stand in a run's folder, so its dataset is not known. Name one: data=fer2013."
-        )
-    data: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text())["data"]
-    return data
 
 
 def quieten(first: bool) -> None:

@@ -1,11 +1,13 @@
 """The end of a multirun: one table of all its jobs, sorted by score, also when some of them failed."""
 
 import csv
+import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -13,7 +15,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 
-from fer import config_check
+from fer import config_check, run_record
+from fer.continuing import checkpoint_of
+from fer.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,13 +80,58 @@ def note_failure(message: str) -> None:
     print(f"job {HydraConfig.get().job.num} failed: {message}", flush=True)
 
 
+def take_up(cfg: DictConfig) -> float | None:
+    """Go on with the job that already stands in this job's folder, as when a sweep is repeated after being killed.
+
+    Args:
+        cfg: The job's config; its ``ckpt`` becomes the checkpoint to go on from.
+
+    Returns:
+        The score of a job that is finished, which is kept; None for one that is to be trained.
+
+    Raises:
+        ConfigError: If the folder holds a run of other choices.
+    """
+    run = Path(cfg.output_dir)
+    before = run_record.read(run)
+    if before is None or cfg.ckpt is not None:
+        return None
+    composed = HydraConfig.get()
+    now = run_record.of_this_command({"data": None})
+    if set(before.overrides) != set(now.overrides):
+        other = ", ".join(sorted(set(before.overrides) - set(now.overrides))) or "fewer overrides"
+        raise ConfigError(f"{run} already holds a job of other choices ({other}). Choose another hydra.sweep.dir.")
+    if before.finished and (run / "metrics.json").is_file():
+        (run / _FAILURE).unlink(missing_ok=True)
+        print(f"job {composed.job.num}: finished before, kept", flush=True)
+        return float(json.loads((run / "metrics.json").read_text())["best_score"])
+    checkpoint = checkpoint_of(run)
+    print(f"job {composed.job.num}: begun before, {'going on' if checkpoint else 'starting it again'}", flush=True)
+    if checkpoint is not None:
+        cfg.ckpt = str(checkpoint.resolve())
+        job = cast(DictConfig, HydraConfig.instance().cfg)
+        with flag_override(job, "readonly", False):  # for the job's other processes
+            composed.overrides.task.append(f'ckpt="{cfg.ckpt}"')
+    return None
+
+
+def overrides_of(job: Path) -> list[str]:
+    """Return a job's overrides: those of the run in its folder, whatever a command was given since."""
+    with suppress(ConfigError):
+        record = run_record.read(job)
+        if record is not None:
+            return record.overrides
+    overrides: list[str] = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()) or []
+    return overrides
+
+
 def collect(folder: Path) -> list[dict[str, Any]]:
     """Return a row for each job of a sweep: overrides, score, folder; best first, failed jobs last."""
     from fer.results import read_metrics
 
     rows = []
     for job in sorted(path for path in folder.iterdir() if (path / ".hydra" / "overrides.yaml").is_file()):
-        overrides = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text())
+        overrides = overrides_of(job)
         row: dict[str, Any] = {
             "job": job.name,
             "overrides": dict(o.partition("=")[::2] for o in overrides),

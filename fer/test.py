@@ -30,7 +30,7 @@ def evaluate(cfg: "DictConfig") -> None:
     import pytorch_lightning as pl
     from omegaconf import OmegaConf
 
-    from fer import evaluation, leak_check, results, run_folder
+    from fer import evaluation, leak_check, results, run_folder, run_record
     from fer.build import build
     from fer.checkpoint import load_checkpoint, load_module
     from fer.label_space import align
@@ -42,14 +42,14 @@ def evaluate(cfg: "DictConfig") -> None:
 
     # The model, from the checkpoint alone.
     checkpoint = load_checkpoint(config["ckpt"])
-    module = load_module(config["ckpt"], packages=config["trust"])
+    module = load_module(config["ckpt"], packages=config["trust"] if isinstance(config["trust"], list) else ())
     module.tta = config["tta"]
 
     # The data: of the run itself, or any other, whose splits are left as they are.
     own = config.get("data") is None
+    node = run_record.data_of(config["ckpt"], config["trust"]) if own else config["data"]
     seed = module.hparams["seed"] if own else config["seed"]
-    data = run_folder.data_of(config["ckpt"]) if own else config["data"]
-    datamodule = build(evaluation.as_trained(data, module.preprocess, own), "data", seed=seed)
+    datamodule = build(evaluation.as_trained(node, module.preprocess, own), "data", seed=seed)
     datamodule.setup("fit" if own else "test")
     split = evaluation.choose_split(datamodule, config["split"], own)
     space = align(module.classes, datamodule.classes, config["merge"])

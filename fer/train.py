@@ -31,8 +31,9 @@ def train(cfg: "DictConfig") -> float | None:
     import pytorch_lightning as pl
     from omegaconf import OmegaConf
 
-    from fer import features, launch, preprocessing, results, resume, run_folder
+    from fer import features, launch, preprocessing, results, resume, run_folder, run_record
     from fer.build import build
+    from fer.callbacks import HistoryLogger, KeepHistory
     from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module
     from fer.module import FERModule
 
@@ -80,6 +81,8 @@ def train(cfg: "DictConfig") -> float | None:
         config["callbacks"]["progress"] = None
     callbacks = [build(node, f"callbacks.{name}") for name, node in config["callbacks"].items() if node]
     loggers = [build(node, f"logger.{name}") for name, node in config["logger"].items() if node]
+    history = next((logger for logger in loggers if isinstance(logger, HistoryLogger)), None)
+    callbacks.append(KeepHistory(history))
     trainer = build(
         config["trainer"], "trainer", callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()],
         default_root_dir=str(run), use_distributed_sampler=False,
@@ -121,6 +124,7 @@ def train(cfg: "DictConfig") -> float | None:
     summary = run_folder.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
     metrics = results.write(run, predictions, classes, summary)
     run_folder.log_hparams(trainer, config, metrics)
+    run_record.finish(run, trainer.current_epoch)
     notes = [] if "test" in metrics else ["There is no test split, so this run has no test score."]
     results.print_tables(metrics, run, notes)
     assert checkpoint.best_model_score is not None
