@@ -27,6 +27,7 @@ from fer import config_check, sweep
 from fer.config_check import conf_dir
 from fer.continuing import continued
 from fer.errors import FERError, Interrupted, did_you_mean
+from fer.run_check import lower_is_better
 
 CHILD = "FER_CHILD"
 """Set in the processes that :mod:`fer.launch` starts: their command line is complete."""
@@ -99,13 +100,9 @@ def _register_resolvers() -> None:
     ``${either:${name},own_data}`` is the first, or the second where the first is null. ``${folder:${name}}`` is the
     name, if it is one that a folder below ``outputs`` may have.
     """
-
-    def lower_is_better(monitor: str) -> bool:
-        return monitor.endswith("loss")
-
     for name, low, high in (("mode_of", "min", "max"), ("direction_of", "minimize", "maximize")):
         OmegaConf.register_new_resolver(
-            name, lambda m, low=low, high=high: low if lower_is_better(m) else high, replace=True
+            name, lambda m, low=low, high=high: low if lower_is_better(str(m)) else high, replace=True
         )
     OmegaConf.register_new_resolver("either", lambda first, second: first or second, replace=True)
     OmegaConf.register_new_resolver("folder", config_check.folder_name, replace=True)
@@ -123,6 +120,7 @@ class _Checked:
         _register_resolvers()  # in a launcher's own process too
         try:
             config_check.check(cfg)
+            config_check.check_paths(cfg)
             if HydraConfig.get().mode == RunMode.MULTIRUN and self.__module__ == "fer.train":
                 before = sweep.take_up(cfg)
                 if before is not None:

@@ -7,80 +7,18 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
+from fer import option_types, run_check
 from fer.data.labels import EMOTIONS, canonical
 from fer.errors import ConfigError, LabelError, did_you_mean
 
 log = logging.getLogger(__name__)
-
-SCORES = ("loss", "accuracy", "balanced_accuracy", "f1_macro")
-PRECISIONS = (
-    "32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "transformer-engine",
-    "transformer-engine-float16",
-)  # fmt: skip
-
-# key: (lowest, whether the lowest itself is allowed, highest)
-_RANGES: dict[str, tuple[float, bool, float]] = {
-    "optimizer.lr": (0, False, float("inf")),
-    "optimizer.weight_decay": (0, True, float("inf")),
-    "optimizer.momentum": (0, True, 1),
-    "optimizer.backbone_lr_factor": (0, False, 100),
-    "optimizer.layer_decay": (0, False, 1),
-    "data.batch_size": (1, True, float("inf")),
-    "data.num_workers": (0, True, max(64, 4 * (os.cpu_count() or 1))),
-    "data.image_size": (1, True, 4096),
-    "data.val_fraction": (0, True, 0.9),
-    "data.test_fraction": (0, True, 0.9),
-    "loss.label_smoothing": (0, True, 0.999),
-    "mixup.mixup_alpha": (0, True, float("inf")),
-    "mixup.cutmix_alpha": (0, True, float("inf")),
-    "seed": (0, True, 2**32 - 1),
-    "resamples": (0, True, 100_000),
-    "mistakes": (0, True, 1000),
-    "similarity": (0.65, True, 1),
-    "dark": (0, True, 1),
-    "bright": (0, True, 1),
-    "folds": (2, True, 100),
-    "pictures": (0, True, 1000),
-}
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "data.channels": (None, 1, 3),
-    "data.fit": (None, "pad", "crop", "stretch"),
-    "data.sampler": ("shuffle", "weighted"),
-    "data.select_on_test": (True, False),
-    "select_by": ("score", "gap"),
-    "tta": ("none", "flip", "shift", "tencrop"),
-    "split": (None, "train", "val", "test", "all"),
-    "score": ("accuracy", "balanced_accuracy", "f1_macro"),
-    "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
-    "copies": ("exact", "near"),
-}
-# Of keys that are numbers, the words that may stand there instead.
-_WORDS: dict[str, tuple[str, ...]] = {"data.folds": ("loso",)}
-# Options of Lightning's Trainer that would be put aside, as the program sets them itself.
-_OURS_IN_TRAINER = {
-    "use_distributed_sampler": "the loaders share each batch between the devices themselves. Leave it out.",
-    "callbacks": "they have a group of their own: +callbacks.<name>._target_=...",
-    "logger": "it has a group of its own: +logger.<name>._target_=... (logger.tensorboard=null leaves one out).",
-    "plugins": "it is set by the program, which writes checkpoints whole or not at all. Leave it out.",
-    "default_root_dir": "a run's folder is output_dir=<folder>.",
-}
-# Of keys that are lists, what may stand in them.
-_ITEMS: dict[str, tuple[str, ...]] = {
-    "exclude": (
-        "copies_across_splits", "redundant", "near_redundant", "conflicting_labels", "near_conflicting_labels",
-        "in_against", "flat", "dark", "bright", "suspect_labels",
-    ),
-    "exclude_from": ("train", "val", "test"),
-}  # fmt: skip
 
 
 def conf_dir() -> Path:
@@ -96,63 +34,45 @@ def check(cfg: DictConfig) -> None:
         ConfigError: Naming every key that is wrong, its value, and what is allowed.
     """
     try:
-        config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key}: needs a value: {error.full_key}=...") from error
     except InterpolationResolutionError as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-    values = flat(config)
-    problems = _wrong_types(cfg)
-    for key, (low, low_allowed, high) in _RANGES.items():
-        value = values.get(key)
-        if isinstance(value, int | float) and not (low < value <= high or (low_allowed and value == low)):
-            bound = f"{'at least' if low_allowed else 'above'} {low:g}"
-            problems.append(f"{key}={value}: must be {bound}" + (f" and at most {high:g}." if high < 2**31 else "."))
-    if "seed" in values and values["seed"] is None:
-        problems.append("seed=null: must be a number; it makes the run repeatable.")
-    for key, allowed in _CHOICES.items():
-        if key in values and values[key] not in allowed:
-            choices = ", ".join("null" if a is None else str(a) for a in allowed)
-            problems.append(
-                f"{key}={values[key]}: must be one of {choices}.{did_you_mean(str(values[key]), map(str, allowed))}"
-            )
-    for key, allowed in _ITEMS.items():
-        value = values.get(key, [])
-        if not isinstance(value, list):
-            problems.append(f"{key}={value}: must be a list: {key}=[{value},...].")
-            continue
-        problems += [
-            f"{key}: '{item}' must be one of {', '.join(allowed)}.{did_you_mean(str(item), allowed)}"
-            for item in value
-            if item not in allowed
-        ]
-    for key in ("trainer.precision", "precision"):
-        precision = values.get(key)
-        if precision is not None and str(precision) not in PRECISIONS:
-            problems.append(
-                f"{key}={precision}: must be one of {', '.join(PRECISIONS)}.{did_you_mean(str(precision), PRECISIONS)}"
-            )
-    launcher = str(HydraConfig.get().runtime.choices.get("hydra/launcher", "basic"))
-    if launcher.startswith("submitit") and HydraConfig.get().mode == RunMode.RUN and "FER_CHILD" not in os.environ:
-        problems.append(
-            f"hydra/launcher={launcher}: without -m (--multirun) it is not used, and the run would be on this machine. "
-            f"Add -m: python -m fer.train -m hydra/launcher={launcher} ..."
-        )
-    try:
-        folder_name("x" if values.get("name") is None else values["name"])
-    except ConfigError as error:
-        problems.append(str(error))
-    problems += _wrong_names(values, config) + _wrong_together(values) + _idle_reasons(config)
+    primary = conf_dir() / f"{HydraConfig.get().job.config_name}.yaml"
+    problems = option_types.wrong_values(config, primary)
+    if not problems:  # what is below counts on it
+        values = flat(config)
+        problems = _wrong_launch() + _wrong_name(config.get("name"))
+        problems += _wrong_names(values, config) + _wrong_together(values) + _idle_reasons(config)
+        if primary.stem == "train":
+            problems += run_check.wrong(config)
     if problems:
         raise ConfigError("\n  ".join(problems) if len(problems) == 1 else "\n  ".join(["", *problems]))
+
+
+def _wrong_launch() -> list[str]:
+    """Name a launcher that would not be used."""
+    launcher = str(HydraConfig.get().runtime.choices.get("hydra/launcher", "basic"))
+    if not launcher.startswith("submitit") or HydraConfig.get().mode != RunMode.RUN or "FER_CHILD" in os.environ:
+        return []
+    return [
+        f"hydra/launcher={launcher}: without -m (--multirun) it is not used, and the run would be on this machine. "
+        f"Add -m: python -m fer.train -m hydra/launcher={launcher} ..."
+    ]
+
+
+def _wrong_name(name: object) -> list[str]:
+    try:
+        folder_name("x" if name is None else name)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
     problems = []
     classes = (config.get("data") or {}).get("classes") or []
-    if not isinstance(classes, list):
-        problems.append(f"data.classes={classes}: must be a list: data.classes=[{classes},...].")
-        classes = []
     own_classes = _own_classes(config.get("data") or {})
     for name in classes if not own_classes else ():  # those of the dataset's own are known when it is read
         try:
@@ -160,9 +80,6 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
         except LabelError as error:
             problems.append(f"data.classes: {error}")
     datasets = (config.get("data") or {}).get("datasets") or []
-    if not isinstance(datasets, list):
-        problems.append(f"data.datasets={datasets}: must be a list: data.datasets=[{datasets},...].")
-        datasets = []
     known = [name for name in options(conf_dir(), "data") if name != "combined"]
     problems += [
         f"data.datasets: there is no '{name}'.{did_you_mean(str(name), known)} There are: {', '.join(known)}."
@@ -177,11 +94,11 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
             f"result that was, data.select_on_test=true does so, and says so on everything that the run leaves.)"
         )
     elif split != "val" or (
-        score not in SCORES
+        score not in run_check.SCORES
         and score.removeprefix("f1/") not in EMOTIONS
         and not (own_classes and score.startswith("f1/"))
     ):
-        known = [f"val/{name}" for name in SCORES]
+        known = [f"val/{name}" for name in run_check.SCORES]
         problems.append(
             f"monitor={monitor}: no such score.{did_you_mean(monitor, known)} "
             f"Known: {', '.join(known)}, val/f1/<class>."
@@ -218,11 +135,6 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
             f"trainer.strategy={strategy}: the best score and checkpoint would be lost with the processes that it "
             f"starts. Use trainer.strategy=ddp (on CPUs trainer=ddp_cpu)."
         )
-    problems += [
-        f"trainer.{key}: {instead}"
-        for key, instead in _OURS_IN_TRAINER.items()
-        if any(name == f"trainer.{key}" or name.startswith(f"trainer.{key}.") for name in values)
-    ]
     sharded = "fsdp" in str(values.get("trainer.strategy._target_", values.get("trainer.strategy"))).lower()
     if sharded and "muon" in str(values.get("optimizer.name")).lower():
         problems.append(
@@ -261,53 +173,73 @@ def _idle_reasons(config: Any) -> list[str]:
     ]
 
 
-def _wrong_types(cfg: DictConfig) -> list[str]:
-    """Compare the command line's values with the types of the values they replace."""
-    overrides = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
-    groups_chosen, valued = [], []
-    for override in overrides:
-        key = override.key_or_group
-        if key in HydraConfig.get().runtime.choices or isinstance(OmegaConf.select(cfg, key), DictConfig):
-            groups_chosen.append(override.input_line or "")
-        elif not (override.is_add() or override.is_force_add() or override.is_delete()):
-            valued.append(override)
-    if not valued:
+def check_paths(cfg: DictConfig) -> None:
+    """Refuse a config that names a file or folder to read which is not there.
+
+    Raises:
+        ConfigError: Naming every such key, and what should be there.
+    """
+    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    choices = HydraConfig.get().runtime.choices
+    problems = _missing_runs(config) if "runs" in config else _missing_checkpoint(config)
+    for key, choice in (("data", choices.get("data")), ("against", choices.get("data@against"))):
+        node = config.get(key) or {}
+        parts = {key: (choice, node)}
+        for name in node.get("datasets") or []:
+            parts[f"{key}.options.{name}"] = (name, (node.get("options") or {}).get(name) or {})
+        for where, (name, options_given) in parts.items():
+            problems += _missing_data(where, name, options_given)
+    files = {"probabilities": config.get("probabilities")}
+    if config.get("ckpt") is None:  # a checkpoint's own weights win
+        files["model.checkpoint_path"] = (config.get("model") or {}).get("checkpoint_path")
+    for key, value in files.items():
+        if value is not None and not Path(value).expanduser().is_file():
+            problems.append(f"{key}={value}: no such file.")
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+
+
+def _missing_runs(config: Mapping[str, Any]) -> list[str]:
+    runs = config["runs"] if isinstance(config["runs"], list) else [config["runs"]]
+    return [f"runs={run}: there is no such folder." for run in runs if not Path(run).expanduser().is_dir()]
+
+
+def _missing_checkpoint(config: Mapping[str, Any]) -> list[str]:
+    if config.get("ckpt") is None or Path(config["ckpt"]).expanduser().exists():
         return []
-    state = GlobalHydra.instance().hydra
-    assert state is not None
-    defaults = state.config_loader.load_configuration(HydraConfig.get().job.config_name, groups_chosen, RunMode.RUN)
+    return [
+        f"ckpt={config['ckpt']}: no such file or folder. A run keeps best.ckpt and last.ckpt in its checkpoints folder."
+    ]
+
+
+def _missing_data(where: str, choice: str | None, node: Mapping[str, Any]) -> list[str]:
+    """Name a dataset's folder that is not there, with what its config file says should be in it."""
+    file = conf_dir() / "data" / f"{choice}.yaml"
+    said = re.search(r"^root: (\S+) *# *(.*)$", file.read_text(), re.MULTILINE) if file.is_file() else None
+    root = node.get("root") or (said[1] if said else None)
     problems = []
-    for override in valued:
-        default, value = (
-            OmegaConf.select(defaults, override.key_or_group, throw_on_missing=False),
-            override.value(),
+    if root is not None and root != "???" and not Path(root).expanduser().exists():
+        problems.append(
+            f"{where}.root={root}: dataset '{choice}' was not found; there is no {Path(root).expanduser().absolute()}."
+            + (f" Expected: {said[2]}." if said else "")
+            + _source(str(node.get("_target_")))
+            + f" Then name it with {where}.root=<folder>."
         )
-        wanted = _type_name(default)
-        key = override.key_or_group
-        # Lightning's own options take more than one type (devices=[0,1], fast_dev_run=3), and so do lists of rates.
-        free = isinstance(value, list) or value == "auto" or (key.startswith("trainer.") and not isinstance(value, str))
-        free = free or value in _WORDS.get(key, ())
-        if free or value is None or wanted is None or str(value).startswith("${") or _fits(value, default):
-            continue
-        words = "".join(f" or {word}" for word in _WORDS.get(key, ()))
-        problems.append(f"{override.key_or_group}={value}: must be {wanted}{words} (it is {default} by default).")
+    for key in ("exclude", "votes"):
+        path = node.get(key)
+        if path is not None and not Path(path).expanduser().is_file():
+            problems.append(f"{where}.{key}={path}: no such file.")
     return problems
 
 
-def _type_name(default: Any) -> str | None:
-    if isinstance(default, bool):
-        return "true or false"
-    if isinstance(default, int):
-        return "a whole number"
-    if isinstance(default, float):
-        return "a number"
-    return None  # a text, a list or nothing: what it may be is checked where it is used
-
-
-def _fits(value: Any, default: Any) -> bool:
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    return isinstance(value, int) or (isinstance(default, float) and isinstance(value, float))
+def _source(target: str) -> str:
+    """Return where a dataset of ours comes from, read off its source: importing it takes torch's seconds."""
+    module = target.rpartition(".")[0]
+    path = Path(__file__).parent / "data" / f"{module.rpartition('.')[2]}.py"
+    if not module.startswith("fer.data.") or not path.is_file():
+        return ""
+    page = re.search(r'^(?:SOURCE|    source) = "([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+    return f" Source: {page[1]}." if page else ""
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests never touch the network
 REPO = Path(__file__).parents[1]
@@ -31,24 +34,34 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def composed(*overrides: str, config: str = "train") -> dict[str, Any]:
-    """Return a command's config as the command line would compose, check and resolve it."""
+def composition(*overrides: str, config: str = "train") -> "DictConfig":
+    """Return a command's config as the command line would compose it, not checked."""
     import copy
 
     from hydra import compose, initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from fer import cli, config_check
+    from fer import cli
 
     cli._register_resolvers()
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
         cfg = compose(config, [*overrides, "hydra.runtime.output_dir=out"], return_hydra_config=True)
-        HydraConfig.instance().set_config(cfg)
-        cfg = copy.deepcopy(cfg)  # as Hydra does: its own config stays whole
-        OmegaConf.set_struct(cfg, False)
-        del cfg.hydra
-        config_check.check(cfg)
+    HydraConfig.instance().set_config(cfg)
+    cfg = copy.deepcopy(cfg)  # as Hydra does: its own config stays whole
+    OmegaConf.set_struct(cfg, False)
+    del cfg.hydra
+    return cfg
+
+
+def composed(*overrides: str, config: str = "train") -> dict[str, Any]:
+    """Return a command's config as the command line would compose, check and resolve it."""
+    from omegaconf import OmegaConf
+
+    from fer import config_check
+
+    cfg = composition(*overrides, config=config)
+    config_check.check(cfg)
     return OmegaConf.to_container(cfg, resolve=True)
 
 
