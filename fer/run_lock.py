@@ -43,9 +43,8 @@ def _claim(config: DictConfig, mode: str) -> None:
             except FileExistsError:
                 number += 1
                 folder = wanted.with_name(f"{wanted.name}-{number}")
-        if folder != wanted:
-            with flag_override(config, "readonly", False):
-                config.hydra[mode].dir = str(folder)
+        with flag_override(config, "readonly", False):
+            config.hydra[mode].dir = str(folder)  # resolved again, the name could hold the next second
 
 
 def hold(run: Path, patience: float = 3) -> None:

@@ -264,7 +264,7 @@ def test_rule_of_mean_pixels(run_here: Callable[..., Path], planted: Path) -> No
         (["data=synthetic", "against=folder", "against.rot=x"], "against.rot: there is no such key. Did you mean"),
         (["data=synthetic", "against.root=x"], "against.root: choose the data first: against=<one of"),
         (["data=synthetic", "exclude=[dork]"], "Did you mean 'dark'?"),
-        (["data=synthetic", "exclude=dark"], "exclude=dark: must be a list: exclude=[dark,...]"),
+        (["data=synthetic", "exclude=dark"], "exclude=dark: must be a list of texts: exclude=[dark,...]"),
         (["data=synthetic", "copies=some"], "copies=some: must be one of exact, near"),
         (
             ["data=synthetic", "exclude=[flat,suspect_labels]", "suspect_labels=false"],

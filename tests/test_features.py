@@ -64,8 +64,8 @@ def test_the_backbone_sees_each_image_once(train_here: Train, tmp_path: Path, pa
     once = sum(passes)
     passes.clear()
     train_here(*FROZEN, cache, "optimizer.lr=0.01", name="second")
-    assert sum(passes) == once - 280  # what the first run computed for the second too
-    assert sum(passes) < 10  # trying the network out
+    assert 280 <= once < 280 + 20  # each image once; the rest is trying the network out, each time that it is built
+    assert sum(passes) < 20
     passes.clear()
     train_here(*FROZEN, cache, "tta=flip", name="mirrored")
     assert sum(passes) > 2 * 50  # validation and test images, and their mirror images
