@@ -30,6 +30,7 @@ def audit(cfg: "DictConfig") -> None:
 
     from fer import audit_report, cleaning, copies, eda, label_noise, run_folder
     from fer.build import build
+    from fer.progress import step
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
@@ -47,17 +48,17 @@ def audit(cfg: "DictConfig") -> None:
         other = eda.in_a_split(against.samples, against.cache_dir)
     audit_report.describe(datamodule.name, samples, against.name if other else None, other)
 
-    with audit_report.step("brightness, contrast, sizes"):
+    with step("brightness, contrast, sizes"):
         looks = eda.look(samples, datamodule.name, config["dark"], config["bright"], getattr(datamodule, "root", None))
-    with audit_report.step(f"{config['copies']} copies"):
+    with step(f"{config['copies']} copies"):
         found = copies.find(samples.images, config["copies"] == "near", config["similarity"])
     across = None
     if other:
-        with audit_report.step(f"{config['copies']} copies across the two datasets"):
+        with step(f"{config['copies']} copies across the two datasets"):
             across = copies.find_across(samples.images, other.images, config["copies"] == "near", config["similarity"])
     suspects = None
     if config["suspect_labels"]:
-        with audit_report.step("labels that look wrong"):
+        with step("labels that look wrong"):
             if config["probabilities"]:
                 probabilities = label_noise.read_probabilities(Path(config["probabilities"]).expanduser(), samples)
             else:
@@ -66,7 +67,7 @@ def audit(cfg: "DictConfig") -> None:
     reasons = cleaning.reasons(samples, looks, found, across, suspects)
     left_out = cleaning.choose(reasons, samples.splits, config["exclude"], config["exclude_from"])
 
-    with audit_report.step("report"):
+    with step("report"):
         findings = audit_report.Findings(
             datamodule.name, samples, looks, found, suspects, left_out,
             against.name if other else "", other, across,

@@ -2,9 +2,7 @@
 
 import csv
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fer import cleaning, copies, eda, figures, leaks
@@ -57,18 +54,6 @@ class Findings:
     other_name: str = ""
     other: Samples | None = None
     across: leaks.Pairs | None = None
-
-
-@contextmanager
-def step(what: str) -> Iterator[None]:
-    """Show on a terminal that something is being done, and for how long; say so in the log when it is done."""
-    console = Console()
-    start = time.monotonic()
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        progress.add_task(what, total=None)
-        yield
-    log.info("%s: %.1f s", what, time.monotonic() - start)
 
 
 def describe(name: str, samples: Samples, other_name: str | None, other: Samples | None) -> None:

@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from fer import launch
-from fer.atomic import if_possible, writing
+from fer.atomic import if_possible, unwritable, writing
 from fer.errors import ConfigError, Interrupted
 from fer.models.checks import rehearsal
 from fer.module import FERModule
@@ -261,6 +262,54 @@ class StopOnSignal(pl.Callback):
         )
 
 
+class EventLogger(TensorBoardLogger):
+    """TensorBoard's events, without the card of epoch numbers that Lightning adds to everything.
+
+    Pictures of a run must not end it: once they cannot be written, they are left out.
+    """
+
+    _failed = False
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write the scores."""
+        with self._if_possible():
+            super().log_metrics({key: value for key, value in metrics.items() if key != "epoch"}, step)
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Write choices and final scores."""
+        with self._if_possible():
+            super().log_hyperparams(*args, **kwargs)
+
+    @rank_zero_only
+    def add_figure(self, tag: str, figure: Any, step: int) -> None:
+        """Write a picture."""
+        with self._if_possible():
+            self.experiment.add_figure(tag, figure, step)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write what is buffered."""
+        with self._if_possible():
+            super().save()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Close the file."""
+        with self._if_possible():
+            super().finalize(status)
+
+    @contextmanager
+    def _if_possible(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._failed:  # its writer repeats the first error at each call
+                log.warning("%s Training goes on without.", unwritable(f"{self.save_dir}/events.out.tfevents.*", error))
+            self._failed = True
+
+
 class HistoryLogger(Logger):
     """Write ``history.csv``: a row an epoch (from 1), with the scores of training and validation and the learning rate.
 
@@ -358,8 +407,8 @@ class KeepHistory(pl.Callback):
             self.history.rows = {int(epoch): {str(k): float(v) for k, v in row.items()} for epoch, row in rows.items()}
 
 
-def _board(trainer: pl.Trainer) -> Any:
-    """Return TensorBoard's writer, or None where there is none (no logger, or not the first process)."""
+def _board(trainer: pl.Trainer) -> EventLogger | None:
+    """Return TensorBoard's logger, or None where there is none (no logger, or not the first process)."""
     if not trainer.is_global_zero:
         return None
-    return next((logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+    return next((logger for logger in trainer.loggers if isinstance(logger, EventLogger)), None)

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
+from fer import progress
 from fer.data.base import FERDataModule
 from fer.errors import FERError
 from fer.models.fusion import Fusion
@@ -123,7 +123,7 @@ def _run(
     parts = []
     training = net.training
     net.eval()
-    with torch.no_grad(), tqdm(desc="Features", total=len(rows), unit="img", disable=len(rows) <= _PROGRESS) as bar:
+    with torch.no_grad(), progress.bar("features", len(rows), _PROGRESS) as bar:
         for start in range(0, len(rows), _BATCH):
             images = torch.from_numpy(np.ascontiguousarray(datamodule.samples.images[rows[start : start + _BATCH]]))
             x = module.preprocess(images.to(device)).to(memory_format=module.memory_format)

@@ -119,7 +119,8 @@ class FERModule(pl.LightningModule):
         loss, weight = self._mean_loss(logits, target)
         self._refuse_non_finite(loss, batch_idx)
         self.train_metrics.update(logits.detach().argmax(1), labels if target.ndim == 1 else target.argmax(1))
-        self.log("train/loss_step", loss, prog_bar=True)
+        self.log("train/loss_step", loss)
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.train_loss.update(loss.detach(), weight)
         return loss * self._share_of_devices(weight)
 
@@ -179,8 +180,6 @@ class FERModule(pl.LightningModule):
         scores, self.val_confusion = epoch_scores(self.val_metrics, self.classes)
         scores["val/loss"] = self.val_loss.compute()
         self.val_loss.reset()
-        shown = {name: scores.pop(name) for name in ("val/accuracy", "val/f1_macro")}
-        self.log_dict(shown, prog_bar=True, sync_dist=True)
         self.log_dict(scores, sync_dist=True)
 
     def setup(self, stage: str) -> None:

@@ -1,6 +1,7 @@
 """What a trained model leaves in its run's folder: scores, predictions, figures, and the table at the end."""
 
 import csv
+import io
 import json
 import logging
 import math
@@ -16,11 +17,13 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fer.atomic import if_possible, writing
 from fer.data.base import FERDataModule
 from fer.metrics import SCORES, final_scores
 from fer.module import FERModule
+from fer.progress import ScoringProgress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +50,15 @@ class Predictions:
     probabilities: npt.NDArray[np.float32]
 
 
+def scorer(run: Path, accelerator: str, precision: str, show_bar: bool) -> pl.Trainer:
+    """Return a trainer of one device, for :func:`predict`: several would pad a split with repeated samples."""
+    return pl.Trainer(
+        accelerator=accelerator, devices=1, precision=precision, logger=False,  # type: ignore[arg-type]
+        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
+        callbacks=[ScoringProgress(show_bar)], default_root_dir=str(run),
+    )  # fmt: skip
+
+
 def predict(module: FERModule, datamodule: FERDataModule, split: str, trainer: pl.Trainer) -> Predictions:
     """Apply a model to a split, each sample once.
 
@@ -54,9 +66,12 @@ def predict(module: FERModule, datamodule: FERDataModule, split: str, trainer: p
         module: The model.
         datamodule: The data.
         split: ``train``, ``val``, ``test`` or ``all``.
-        trainer: A trainer of one device: several would pad the split with repeated samples.
+        trainer: From :func:`scorer`.
     """
     datamodule.trainer = None
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, ScoringProgress):
+            callback.what = f"scoring {split}"
     batches: Any = trainer.predict(module, datamodule.eval_dataloader(split))
     rows, labels, probabilities = (
         torch.cat([batch[key] for batch in batches]).cpu().numpy() for key in ("row", "label", "probabilities")
@@ -184,20 +199,31 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) -> None:
     """Print each split's scores per class, the last epoch's beside the best's, and where the run lies."""
-    console = Console()
     splits = [split for split in ("val", "test") if split in metrics]
     title = f"best epoch {metrics['best_epoch']} by {metrics['monitor']}{said_of_tta(metrics['tta'])}"
     table = class_table({split: metrics[split] for split in splits}, title, metrics["monitor"].partition("/")[2])
-    console.print(table)
+    lines: list[tuple[str, str]] = []
     last = metrics["last_epoch"]
     if last["epoch"] != metrics["best_epoch"]:
         said = ", ".join(f"{split} accuracy {last[split]['accuracy']:.3f}" for split in splits if split in last)
-        console.print(f"last epoch ({last['epoch']}): {said}", soft_wrap=True, highlight=False)
+        lines.append((f"last epoch ({last['epoch']}): {said}", ""))
     if metrics["stamp"]:
-        console.print(metrics["stamp"], soft_wrap=True, highlight=False, style="bold red")
-    for note in notes:
-        console.print(note, soft_wrap=True, highlight=False)
-    console.print(f"run: {run}", soft_wrap=True, highlight=False)
+        lines.append((metrics["stamp"], "bold red"))
+    lines += [(note, "") for note in notes]
+    tell(table, *(Text(text, style) for text, style in lines), Text(f"run: {run}"))
+
+
+def tell(*parts: Table | Text) -> None:
+    """Print tables and lines, and add them as plain text to the log file."""
+    console, plain = Console(), Console(file=io.StringIO(), width=120, color_system=None)
+    for part in parts:
+        for one in (console, plain):
+            one.print(part, soft_wrap=isinstance(part, Text), highlight=False)
+    text = "\n" + plain.file.getvalue().rstrip()  # type: ignore[attr-defined]
+    record = log.makeRecord(log.name, logging.INFO, "", 0, "%s", (text,), None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
 
 
 def said_of_tta(tta: str) -> str:

@@ -174,7 +174,10 @@ def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping
     """Put the choices that runs differ by, and the final scores, into TensorBoard's HParams tab."""
     choices = HydraConfig.get().runtime.choices
     groups = ("model", "data", "transforms", "optimizer", "scheduler", "loss", "mixup", "experiment")
-    values = {group: str(choices.get(group)) for group in groups}
+    # TensorBoard shows the first ones first: what runs are compared by.
+    values: dict[str, Any] = {group: str(choices.get(group)) for group in ("model", "optimizer")}
+    values["optimizer.lr"] = config["optimizer"].get("lr")
+    values |= {group: str(choices.get(group)) for group in groups}
     values["callbacks"] = ",".join(name for name, node in config["callbacks"].items() if node)
     for group in ("model", "optimizer", "scheduler", "loss", "mixup"):
         values |= {f"{group}.{key}": value for key, value in flat(config[group]).items() if key != "_target_"}

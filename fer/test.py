@@ -27,7 +27,6 @@ def evaluate(cfg: "DictConfig") -> None:
     environment.check()
     from pathlib import Path
 
-    import pytorch_lightning as pl
     from omegaconf import OmegaConf
 
     from fer import evaluation, leak_check, results, run_folder, run_record
@@ -55,12 +54,7 @@ def evaluate(cfg: "DictConfig") -> None:
     space = align(module.classes, datamodule.classes, config["merge"])
     evaluation.describe(config["ckpt"], module, datamodule, split, space)
 
-    # One device: several would pad the split with repeated samples.
-    trainer = pl.Trainer(
-        accelerator=config["accelerator"], devices=1, precision=config["precision"], logger=False,
-        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=config["progress"],
-        default_root_dir=str(run),
-    )  # fmt: skip
+    trainer = results.scorer(run, config["accelerator"], config["precision"], show_bar=config["progress"])
     predictions = results.predict(module, datamodule, split, trainer)
     found = leak_check.find(checkpoint, datamodule.samples.images, predictions.rows)
     metrics = evaluation.write(run, config, predictions, datamodule, space, found)

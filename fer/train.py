@@ -77,15 +77,14 @@ def train(cfg: "DictConfig") -> float | None:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
 
     # Fit, in one process per device.
-    if not config["trainer"]["enable_progress_bar"]:
-        config["callbacks"]["progress"] = None
     callbacks = [build(node, f"callbacks.{name}") for name, node in config["callbacks"].items() if node]
+    other_bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks)  # in place of ours
     loggers = [build(node, f"logger.{name}") for name, node in config["logger"].items() if node]
     history = next((logger for logger in loggers if isinstance(logger, HistoryLogger)), None)
     callbacks.append(KeepHistory(history))
     trainer = build(
         config["trainer"], "trainer", callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()],
-        default_root_dir=str(run), use_distributed_sampler=False,
+        enable_progress_bar=other_bar, default_root_dir=str(run), use_distributed_sampler=False,
     )  # fmt: skip
     launch.refuse_too_many(trainer)
     # Lightning would take each resumed run with trainer.max_steps for one in mid-epoch, and end its last epoch twice.
@@ -107,11 +106,8 @@ def train(cfg: "DictConfig") -> float | None:
     own = config["model"], loss  # the user's, whatever they name
     best = load_module(checkpoint.best_model_path, trusted=own)
     best.tta = config["tta"]
-    single = pl.Trainer(
-        accelerator=config["trainer"]["accelerator"], devices=1, precision=config["trainer"]["precision"],
-        logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-        default_root_dir=str(run),
-    )  # fmt: skip
+    options = config["trainer"]
+    single = results.scorer(run, options["accelerator"], options["precision"], options["enable_progress_bar"])
     splits = [split for split in ("val", "test") if len(datamodule.rows(split))]
     predictions = [results.predict(best, datamodule, split, single) for split in splits]
     # The last epoch's weights too, which no score has chosen; on the test split only where that was asked for.

@@ -89,7 +89,8 @@ def test_what_tensorboard_shows(train_here: Train) -> None:
     for split in ("train", "val"):
         for score in ("loss", "accuracy", "balanced_accuracy", "f1_macro", "f1/happy", "f1/disgust", "f1/neutral"):
             assert len(scalars[f"{split}/{score}"]) == 2, (split, score)
-    assert any(tag.startswith("lr-") for tag in scalars)
+    assert [tag for tag in scalars if tag.startswith("lr")] == ["lr"]
+    assert "epoch" not in scalars
     assert images == {"train/samples", "val/confusion"}
     # Final scores that the HParams tab compares runs by.
     assert len(scalars["final/val_f1_macro"]) == len(scalars["final/test_accuracy"]) == 1

@@ -87,6 +87,14 @@ def test_what_a_run_leaves(train_here: Train, capfd: pytest.CaptureFixture[str])
     for name, key in averages.items():
         assert re.search(rf"{name} .*{metrics['val'][key]:.3f} .*{metrics['test'][key]:.3f} ", out), (name, out)
     assert f"run: {run}" in out
+    # What is no terminal gets a line an epoch, without control codes, and so does the log, which holds the table too.
+    text = (run / "train.log").read_text()
+    for said in (out, text):
+        assert re.search(r"epoch 1/2  loss \d\.\d{3}  val loss .* F1 0\.\d{3}  \(0:\d\d, 0:\d\d left\)\n", said), said
+        assert re.search(r"epoch 2/2 .*\(0:\d\d\)\n", said), said
+        assert "macro F1 " in said
+        assert not {"\r", "\x1b"} & set(said)
+    assert max(len(line) for line in out.splitlines() if line.startswith("epoch")) <= 80
 
 
 def test_scores_are_those_of_the_predictions(train_here: Train) -> None:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
+from fer import progress
 from fer.data.cache import allocate
 from fer.data.pixels import EXTENSIONS, GREY_MODES, bits_used, is_wide, open_image, read_image, reason
 from fer.data.samples import readable
@@ -120,7 +120,9 @@ def how_stored(
     modes: set[str] = set()
     wide: list[Path] = []
     oblong = 0
-    for number, name in enumerate(tqdm(names, "Looking at images", unit="img", disable=len(names) <= _PROGRESS)):
+    shown = progress.bar("looking at images", len(names), _PROGRESS)
+    for number, name in enumerate(names):
+        shown.update()
         box = boxes[number] if boxes else None
         try:
             with open_image(root / name) as image:
@@ -133,6 +135,7 @@ def how_stored(
         if fit == "crop":
             width = height = min(width, height)
         sizes.setdefault((width, height), name)
+    shown.close()
     if oblong:
         done = {"pad": "padded to squares", "crop": "cropped to the square in their middle", "stretch": "stretched"}
         log.info("%s: %d of %d images are not square; they are %s (data.fit=%s).",
@@ -242,7 +245,7 @@ def decode_images(
     threads = ThreadPoolExecutor(min(8, usable_cores()))
     all_grey = True
     try:
-        with tqdm(desc="Decoding images", total=len(names), unit="img", disable=len(names) <= _PROGRESS) as bar:
+        with progress.bar("decoding images", len(names), _PROGRESS) as bar:
             for start, grey in zip(starts, threads.map(decode, starts), strict=True):
                 all_grey &= grey
                 bar.update(min(_CHUNK, len(names) - start))
