@@ -1,6 +1,5 @@
 """What an audit says and leaves: ``audit.html``, ``audit.json``, lists of copies, of suspects, of what to leave out."""
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from fer import cleaning, copies, eda, figures, leaks
 from fer.data.samples import Samples
+from fer.display import cell, say, write_csv
 from fer.label_noise import Suspects
 from fer.page import Page
 from fer.results import write_json
@@ -107,10 +107,7 @@ def _disputed(found: Findings) -> leaks.Pairs:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, header)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, header, ([row[name] for name in header] for row in rows))
 
 
 def _suspect_rows(suspects: Suspects, samples: Samples) -> list[dict[str, Any]]:
@@ -278,9 +275,9 @@ def print_tables(counts: Mapping[str, Any], run: Path) -> None:
             continue
         table = Table(box=None, title_justify="left")
         for number, name in enumerate(header):
-            table.add_column(name, justify="right" if number else "left", no_wrap=not number)
+            table.add_column(cell(name), justify="right" if number else "left", no_wrap=not number)
         for line in lines:
-            table.add_row(*line)
+            table.add_row(*map(cell, line))
         console.print(table)
         console.print()
     looks = counts["looks"]
@@ -292,7 +289,7 @@ def print_tables(counts: Mapping[str, Any], run: Path) -> None:
     last.append(f"{counts['exclude']['images']:,} images in all: data.exclude={run / 'exclude.csv'}")
     last.append(f"report: {run / 'audit.html'}")
     for text in last:
-        console.print(text, soft_wrap=True, highlight=False)
+        say(console, text)
 
 
 def _near_line(counts: Mapping[str, Any]) -> str:

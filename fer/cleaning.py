@@ -1,6 +1,5 @@
 """Which samples had better be left out, and why: what ``exclude.csv`` holds. Nothing on disk is touched."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy.typing as npt
 
 from fer import copies, leaks
 from fer.data.samples import SPLITS, Samples
+from fer.display import write_csv
 from fer.eda import Looks
 from fer.label_noise import Suspects
 
@@ -83,9 +83,8 @@ def choose(
 
 def write(path: Path, samples: Samples, left_out: LeftOut) -> None:
     """Write ``exclude.csv``: id, and all reasons, parted by ``;``."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "reason"])
-        for row in np.flatnonzero(left_out.rows):
-            why = [reason for reason, images in left_out.reasons.items() if images[row]]
-            writer.writerow([samples.ids[row], ";".join(why)])
+    rows = [
+        [samples.ids[row], ";".join(reason for reason, images in left_out.reasons.items() if images[row])]
+        for row in np.flatnonzero(left_out.rows)
+    ]
+    write_csv(path, ["id", "reason"], rows)

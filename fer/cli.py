@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fer import config_check, sweep
 from fer.config_check import conf_dir
 from fer.continuing import continued
+from fer.display import plain
 from fer.errors import FERError, Interrupted, did_you_mean
 from fer.run_check import lower_is_better
 
@@ -149,7 +150,7 @@ def _remove_unused(folder: Path) -> None:
 
 
 def _end(message: str, code: int) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(plain(message, keep="\n\t"), file=sys.stderr, flush=True)
     sys.exit(code)
 
 

@@ -1,6 +1,5 @@
 """Runs side by side: found on disk, with the tests of their checkpoints, as the rows of tables."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from fer.display import cell, markdown, read_csv
 from fer.errors import ConfigError, listing
 from fer.results import at_epoch, read_history, read_metrics
 
@@ -234,15 +234,9 @@ def _answers(run: Run) -> dict[str, dict[str, bool]]:
         if not path.is_file():
             continue
         with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+            for row in read_csv(file)[1]:
                 found.setdefault(name or row["split"], {})[row["id"]] = row["label"] == row["predicted"]
     return found
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table as csv."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
 
 
 def write_markdown(
@@ -256,11 +250,11 @@ def write_markdown(
 
     def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         lines = [header, ["---"] * len(header), *rows]
-        return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+        return ["| " + " | ".join(map(markdown, line)) + " |" for line in lines]
 
     lines = ["# Comparison of runs", "", *table(*scores), "", COLUMNS, ""]
-    lines += [f"**{run.name}: {run.stamp}**\n" for run in runs if run.stamp]
-    lines += [f"- {line}" for line in leak_lines(runs)]
+    lines += [f"**{markdown(run.name)}: {markdown(run.stamp)}**\n" for run in runs if run.stamp]
+    lines += [f"- {markdown(line)}" for line in leak_lines(runs)]
     lines += ["", "## F1 per class", "", *table(*per_class)]
     if mcnemar:
         lines += ["", "## McNemar's test", "", *table(MCNEMAR_HEADER, mcnemar), "", MCNEMAR_NOTE]
@@ -269,9 +263,9 @@ def write_markdown(
 
 def rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Return a table for the terminal."""
-    table = Table(title=title, title_justify="left", box=None)
+    table = Table(title=cell(title), title_justify="left", box=None)
     for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number > 2 else "left", overflow="fold")
+        table.add_column(cell(name), justify="right" if number > 2 else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(cell, row))
     return table

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from fer.build import locate
 from fer.data.base import FERDataModule
+from fer.display import cell, say
 from fer.errors import ConfigError
 from fer.label_space import LabelSpace
 from fer.leak_check import Seen
@@ -188,10 +189,6 @@ def _slices(
 def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
     """Print the scores per class, with and without what limits or flatters them, and where the test lies."""
     console = Console()
-
-    def say(text: str, style: str = "") -> None:
-        console.print(text, soft_wrap=True, highlight=False, style=style)
-
     title = f"{metrics['data']}, {metrics['split']}{said_of_tta(metrics['tta'])}"
     console.print(class_table({metrics["split"]: metrics["test"]}, title))
     parts = {"all": metrics["test"]}
@@ -211,17 +208,18 @@ def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
             table.add_row("  95 % interval", "", *(_interval(scores[f"{key}_95"]) for key in averages), style="dim")
     console.print(table)
     for attribute, values in metrics["slices"].items():
-        table = Table(title=f"by {attribute}", title_justify="left", box=None)
+        table = Table(title=cell(f"by {attribute}"), title_justify="left", box=None)
         for column in (attribute, "n", "accuracy", "95 % interval", "macro F1"):
-            table.add_column(column, justify="left" if column == attribute else "right")
+            table.add_column(cell(column), justify="left" if column == attribute else "right")
         for value, scores in values.items():
             interval = _interval(scores["accuracy_95"]) if "accuracy_95" in scores else ""
-            table.add_row(value, f"{scores['n']:,}", f"{scores['accuracy']:.3f}", interval, f"{scores['f1_macro']:.3f}")
+            found = (f"{scores['n']:,}", f"{scores['accuracy']:.3f}", interval, f"{scores['f1_macro']:.3f}")
+            table.add_row(cell(value), *found)
         console.print(table)
-    say(leak_line(metrics["seen"]))
+    say(console, leak_line(metrics["seen"]))
     if metrics["stamp"]:
-        say(metrics["stamp"], "bold red")
-    say(f"test: {run}")
+        say(console, metrics["stamp"], "bold red")
+    say(console, f"test: {run}")
 
 
 def _interval(bounds: Sequence[float]) -> str:

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from fer.data.samples import SPLITS
 from fer.study import Axis
 
+matplotlib.rcParams["text.parse_math"] = False  # in a name, "$" begins no formula
+
 
 def confusion_figure(
     counts: npt.NDArray[np.int64], classes: Sequence[str], title: str = "", stamp: str | None = None

@@ -13,7 +13,6 @@ Gradients for Human Detection", CVPR 2005) by linear discriminant analysis in a 
 wrong labels better.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from fer.data.samples import Samples
+from fer.display import read_csv
 from fer.errors import ConfigError, DatasetError
 
 Floats = npt.NDArray[np.float32]
@@ -234,9 +234,9 @@ def read_probabilities(path: Path, samples: Samples) -> Floats:
     row_of = {name: row for row, name in enumerate(samples.ids.tolist())}
     probabilities = np.full((len(samples), len(columns)), np.nan, dtype=np.float32)
     with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if missing := [name for name in ("id", *columns) if name not in (reader.fieldnames or ())]:
-            raise ConfigError(f"probabilities={path}: has no column {', '.join(missing)}; it has {reader.fieldnames}.")
+        header, reader = read_csv(file)
+        if missing := [name for name in ("id", *columns) if name not in header]:
+            raise ConfigError(f"probabilities={path}: has no column {', '.join(missing)}; it has {header}.")
         for line, row in enumerate(reader, start=2):
             try:
                 values = np.array([float(row[name]) for name in columns])

@@ -8,11 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-)
+from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "precision_macro")
@@ -22,24 +18,13 @@ CALIBRATION_BINS = 15
 def classification_metrics(num_classes: int, prefix: str) -> MetricCollection:
     """Return a split's metrics, to be updated with class indices: predictions (B,), labels (B,), both int64.
 
-    ``compute()`` gives ``accuracy``; ``balanced_accuracy``, the mean of the classes' recalls; ``f1_macro``, the
-    unweighted mean of the classes' F1; ``f1``, float (C,), each class's own; ``confusion``, int64 (C, C), true class
-    in rows.
+    ``compute()`` gives ``confusion``, int64 (C, C), true class in rows: every score follows from it.
 
     Args:
         num_classes: Number of classes.
         prefix: ``train/`` or ``val/``.
     """
-    return MetricCollection(
-        {
-            "accuracy": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
-            "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro", validate_args=False),
-            "f1_macro": MulticlassF1Score(num_classes, average="macro", validate_args=False),
-            "f1": MulticlassF1Score(num_classes, average="none", validate_args=False),
-            "confusion": MulticlassConfusionMatrix(num_classes, validate_args=False),
-        },
-        prefix=prefix,
-    )
+    return MetricCollection({"confusion": MulticlassConfusionMatrix(num_classes, validate_args=False)}, prefix=prefix)
 
 
 def epoch_scores(metrics: MetricCollection, classes: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
@@ -52,11 +37,14 @@ def epoch_scores(metrics: MetricCollection, classes: Sequence[str]) -> tuple[dic
     Returns:
         The scalar scores by name (``val/accuracy``, ``val/f1/happy``, ...), and the confusion matrix, int64 (C, C).
     """
-    values = metrics.compute()
+    confusion = metrics.compute()[f"{metrics.prefix}confusion"]
     metrics.reset()
-    confusion = values.pop(f"{metrics.prefix}confusion")
-    f1 = values.pop(f"{metrics.prefix}f1")
-    return values | {f"{metrics.prefix}f1/{name}": f1[i] for i, name in enumerate(classes)}, confusion
+    found = confusion_scores(confusion.cpu().numpy())
+    values = {name: float(found[name]) for name in ("accuracy", "balanced_accuracy", "f1_macro")}
+    values |= {f"f1/{name}": float(found["f1"][i]) for i, name in enumerate(classes)}
+    # On the device that the matrix is on: processes of several devices exchange them.
+    tensors = {name: torch.tensor(value).to(confusion.device) for name, value in values.items()}
+    return {f"{metrics.prefix}{name}": value for name, value in tensors.items()}, confusion
 
 
 def confusion_scores(confusion: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
@@ -68,8 +56,9 @@ def confusion_scores(confusion: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[
     Returns:
         ``accuracy``; ``balanced_accuracy``, the mean of the classes' recalls; ``f1_macro`` and ``precision_macro``,
         unweighted means; ``f1_weighted``, weighted by support: float64 of shape (...). Means are over the classes
-        that have samples. ``precision``, ``recall`` and ``f1``: each class's own, of shape (..., C), 0 where nothing
-        is defined.
+        that have samples, as scikit-learn's ``balanced_accuracy_score`` and, with ``labels=np.unique(y_true)``, its
+        ``f1_score(average="macro")`` have them. ``precision``, ``recall`` and ``f1``: each class's own, of shape
+        (..., C), 0 where nothing is defined.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     support, predicted = confusion.sum(-1), confusion.sum(-2)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from fer.display import plain
+
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; }
@@ -18,6 +20,11 @@ th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #888
 th:first-child, td:first-child { text-align: left; } th { position: sticky; top: 0; background: Canvas; }
 .stamp { color: #c00; font-weight: bold; } .note { color: #777; } code { background: #8882; padding: 0 .25em; }
 """
+
+
+def _escaped(text: object) -> str:
+    """Return text that a browser shows as it is."""
+    return html.escape(plain(text))
 
 
 class Page:
@@ -43,12 +50,12 @@ class Page:
             text: Plain text.
             kind: ``stamp`` for what must not be overlooked, ``note`` for an aside.
         """
-        self._add(f'<p class="{kind}">{html.escape(text)}</p>')
+        self._add(f'<p class="{kind}">{_escaped(text)}</p>')
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Add a table."""
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+        head = "".join(f"<th>{_escaped(name)}</th>" for name in header)
+        body = "".join("<tr>" + "".join(f"<td>{_escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
         self._add(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
 
     def figure(self, figure: Figure, alt: str, dpi: int = 110) -> None:
@@ -62,20 +69,20 @@ class Page:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi)
         data = base64.b64encode(buffer.getvalue()).decode()
-        self._add(f'<p><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}"></p>')
+        self._add(f'<p><img alt="{_escaped(alt)}" src="data:image/png;base64,{data}"></p>')
 
     def write(self, path: Path) -> None:
         """Write the page."""
-        links = "".join(f'<a href="#s{i}">{html.escape(name)}</a>' for i, (name, _) in enumerate(self._sections))
+        links = "".join(f'<a href="#s{i}">{_escaped(name)}</a>' for i, (name, _) in enumerate(self._sections))
         parts = "\n".join(
-            f'<section id="s{i}"><h2>{html.escape(name)}</h2>\n' + "\n".join(content) + "</section>"
+            f'<section id="s{i}"><h2>{_escaped(name)}</h2>\n' + "\n".join(content) + "</section>"
             for i, (name, content) in enumerate(self._sections)
         )
-        title = html.escape(self.title)
+        title = _escaped(self.title)
         path.write_text(
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
-            f"<body><h1>{title}</h1><p>{html.escape(self.intro)}</p><nav>{links}</nav>\n{parts}\n</body></html>\n",
+            f"<body><h1>{title}</h1><p>{_escaped(self.intro)}</p><nav>{links}</nav>\n{parts}\n</body></html>\n",
             encoding="utf-8",
         )
 

@@ -23,6 +23,7 @@ def report(cfg: "DictConfig") -> None:
     from rich.console import Console
 
     from fer import comparison, figures
+    from fer.display import say, write_csv
     from fer.page import Page
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
@@ -57,15 +58,15 @@ def report(cfg: "DictConfig") -> None:
         page.text(comparison.MCNEMAR_NOTE, "note")
 
     folder.mkdir(parents=True, exist_ok=True)
-    comparison.write_csv(folder / "report.csv", header, rows)
+    write_csv(folder / "report.csv", header, rows)
     comparison.write_markdown(folder / "report.md", runs, (header, rows), (per_class_header, per_class), tests)
     page.write(folder / "report.html")
     console.print(comparison.rich_table(f"{count}, {score}", header, rows))
     if tests:
         console.print(comparison.rich_table("McNemar's test", comparison.MCNEMAR_HEADER, tests))
     for run in stamped:
-        console.print(f"{run.name}: {run.stamp}", style="bold red", soft_wrap=True, highlight=False)
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+        say(console, f"{run.name}: {run.stamp}", "bold red")
+    say(console, f"report: {folder / 'report.html'}")
 
 
 def main() -> None:

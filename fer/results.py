@@ -21,6 +21,7 @@ from rich.text import Text
 
 from fer.atomic import if_possible, writing
 from fer.data.base import FERDataModule
+from fer.display import cell, csv_cell
 from fer.metrics import SCORES, final_scores
 from fer.module import FERModule
 from fer.progress import ScoringProgress
@@ -99,10 +100,11 @@ def write_predictions(
     further = zip(*extra.values(), strict=True) if extra else repeat(())
     with writing(path, newline="") as file:
         writer = csv.writer(file)
+        names = [csv_cell(name) for name in classes]
         writer.writerow(["split", "id", "label", "predicted", *(f"p_{name}" for name in classes), *extra])
         for part in predictions:
             for sample, label, p, values in zip(part.ids, part.labels, part.probabilities, further, strict=False):
-                row = [part.split, sample, classes[label], classes[int(p.argmax())]]
+                row = [part.split, csv_cell(sample), names[label], names[int(p.argmax())]]
                 writer.writerow([*row, *(f"{value:.6f}" for value in p), *values])
 
 
@@ -210,16 +212,16 @@ def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) ->
     if metrics["stamp"]:
         lines.append((metrics["stamp"], "bold red"))
     lines += [(note, "") for note in notes]
-    tell(table, *(Text(text, style) for text, style in lines), Text(f"run: {run}"))
+    tell(table, *(cell(text, style) for text, style in lines), cell(f"run: {run}"))
 
 
 def tell(*parts: Table | Text) -> None:
     """Print tables and lines, and add them as plain text to the log file."""
-    console, plain = Console(), Console(file=io.StringIO(), width=120, color_system=None)
+    console, uncoloured = Console(), Console(file=io.StringIO(), width=120, color_system=None)
     for part in parts:
-        for one in (console, plain):
+        for one in (console, uncoloured):
             one.print(part, soft_wrap=isinstance(part, Text), highlight=False)
-    text = "\n" + plain.file.getvalue().rstrip()  # type: ignore[attr-defined]
+    text = "\n" + uncoloured.file.getvalue().rstrip()  # type: ignore[attr-defined]
     record = log.makeRecord(log.name, logging.INFO, "", 0, "%s", (text,), None)
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
@@ -239,7 +241,7 @@ def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: s
         title: The table's title.
         monitored: The score that is set in bold.
     """
-    table = Table(title=title, title_justify="left", box=None)
+    table = Table(title=cell(title), title_justify="left", box=None)
     table.add_column("", no_wrap=True)
     for part in parts:
         for column in ("prec.", "recall", "F1", "n"):
@@ -252,7 +254,7 @@ def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: s
         return [*(f"{values[key]:.3f}" for key in ("precision", "recall", "f1")), f"{values['support']:,}"]
 
     for name in dict.fromkeys(name for scores in parts.values() for name in scores["per_class"]):
-        table.add_row(name, *(cell for scores in parts.values() for cell in cells(scores, name)))
+        table.add_row(cell(name), *(value for scores in parts.values() for value in cells(scores, name)))
     table.add_row()
     for label, key, position in (
         ("macro precision", "precision_macro", 0),

@@ -1,6 +1,5 @@
 """The end of a multirun: one table of all its jobs, sorted by score, also when some of them failed."""
 
-import csv
 import json
 import math
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from omegaconf import DictConfig, flag_override
 
 from fer import config_check, run_record
 from fer.continuing import checkpoint_of
+from fer.display import cell, plain, say, write_csv
 from fer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def note_failure(message: str) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _FAILURE).write_text(message + "\n")
-    print(f"job {HydraConfig.get().job.num} failed: {message}", flush=True)
+    print(f"job {HydraConfig.get().job.num} failed: {plain(message)}", flush=True)
 
 
 def take_up(cfg: DictConfig) -> float | None:
@@ -204,11 +204,11 @@ def report() -> None:
     varied = [key for key in keys if len({row["overrides"].get(key) for row in rows}) > 1] or keys
     scores = _scores(rows)
     header, *lines = _lines(rows, varied, scores)
-    with (_folder / "sweep.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*header, "folder", "error", "stamp"])
-        for row, line in zip(rows, lines, strict=True):
-            writer.writerow([*line, str(row["folder"]), row.get("error", ""), row.get("stamp") or ""])
+    full = (
+        [*line, str(row["folder"]), row.get("error", ""), row.get("stamp") or ""]
+        for row, line in zip(rows, lines, strict=True)
+    )
+    write_csv(_folder / "sweep.csv", [*header, "folder", "error", "stamp"], full)
     order = ", best first" if any(row.get("epoch") for row in rows) else ""
     ttas = {row["tta"] for row in rows if "tta" in row}
     tta = said_of_tta(ttas.pop()) if len(ttas) == 1 else ""
@@ -224,20 +224,17 @@ def report() -> None:
     _print_means(console, rows, varied, [("", "score"), *scores])
     for row in rows:
         if row.get("stamp"):
-            console.print(f"job {row['job']}: {row['stamp']}", soft_wrap=True, highlight=False, style="bold red")
+            say(console, f"job {row['job']}: {row['stamp']}", "bold red")
         if "error" in row:
-            console.print(f"job {row['job']} failed: {row['error']}", soft_wrap=True, highlight=False, style="red")
+            say(console, f"job {row['job']} failed: {row['error']}", "red")
     choices = [key for key in varied if key not in _REPEATS]
     _draw(_folder, [row for row in rows if row.get("epoch")], choices)
     best = choose(rows, _select_by)
     if best is not None and choices:  # the best of several seeds was lucky
         _write_best(_folder, best, len(rows))
-        console.print(
-            f"best by {_select_by}: job {best['job']}; "
-            f"again: python -m fer.train --config-dir {_folder} experiment=best",
-            soft_wrap=True, highlight=False,
-        )  # fmt: skip
-    console.print(f"sweep: {_folder}  (compare: tensorboard --logdir {_folder})", soft_wrap=True, highlight=False)
+        again = f"python -m fer.train --config-dir {_folder} experiment=best"
+        say(console, f"best by {_select_by}: job {best['job']}; again: {again}")
+    say(console, f"sweep: {_folder}  (compare: tensorboard --logdir {_folder})")
 
 
 def _monitor(rows: Sequence[dict[str, Any]]) -> str:
@@ -288,11 +285,11 @@ def _rounded(value: str) -> str:
 def _table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]], choices: Sequence[str]) -> "Table":
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, collapse_padding=True, pad_edge=False)
+    table = Table(title=cell(title), title_justify="left", box=None, collapse_padding=True, pad_edge=False)
     for name in header:  # where a terminal is narrow, names of several words wrap, and keys stay whole
-        table.add_column(name, justify="left" if name in choices else "right", no_wrap=" " not in name)
+        table.add_column(cell(name), justify="left" if name in choices else "right", no_wrap=" " not in name)
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(cell, line))
     return table
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fer.data.samples import Samples, readable
+from fer.display import from_csv
 from fer.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def listed_ids(path: Path) -> frozenset[str]:
             if "id" not in (reader.fieldnames or ()):
                 columns = readable(", ".join(reader.fieldnames or ("none",)))
                 raise ConfigError(f"data.exclude={path}: has no column 'id'; its columns are: {columns[:200]}.")
-            return frozenset(readable(row["id"]) for row in reader if row["id"])
+            return frozenset(readable(from_csv(row["id"])) for row in reader if row["id"])
     except (OSError, csv.Error) as error:
         raise ConfigError(f"data.exclude={path}: cannot be read as a csv file ({error}).") from error
 
