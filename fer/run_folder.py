@@ -11,8 +11,10 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from fer import __version__, environment, run_lock, run_record
 from fer.atomic import writing
@@ -30,7 +32,7 @@ _OF_THE_COMMAND = ("ckpt", "output_dir", "trust")
 
 
 def open_run(run: Path, config: Mapping[str, Any]) -> None:
-    """Make a run's folder this process's own and write what the run is into it, now that everything is checked.
+    """Make a run's folder this process's own; a new run is written into it, a resumed one once it trains.
 
     Raises:
         ConfigError: If another process trains in the folder, or it holds another run.
@@ -41,22 +43,56 @@ def open_run(run: Path, config: Mapping[str, Any]) -> None:
     except OSError as error:
         raise ConfigError(f"output_dir={run}: cannot be made: {error.strerror}. Choose another.") from error
     run_lock.hold(run)
-    path = run / "config.yaml"
-    own = config["ckpt"] is not None and run.resolve() in Path(config["ckpt"]).resolve().parents
-    again = HydraConfig.get().output_subdir is None  # resumed before its first checkpoint
-    if not own and (any((run / "checkpoints").glob("*.ckpt")) or (not again and (run / run_record.FILE).exists())):
+    if config["ckpt"] is not None and run.resolve() in Path(config["ckpt"]).resolve().parents:
+        return
+    # Begun again before its first checkpoint: by resume=, or by a sweep, which has compared its job with this one.
+    again = HydraConfig.get().output_subdir is None or HydraConfig.get().mode == RunMode.MULTIRUN
+    if any((run / "checkpoints").glob("*.ckpt")) or (not again and (run / run_record.FILE).exists()):
         raise ConfigError(f"output_dir={run} already holds a run. Go on with it by resume={run}, or choose another.")
-    if own and path.exists():
-        before, now = flat(yaml.safe_load(path.read_text())), flat(config)
-        for key in sorted({*before, *now} - {*_OF_THE_COMMAND}):
-            if before.get(key) != now.get(key):
-                log.warning("resumed with %s=%s; the run was started with %s", key, now.get(key), before.get(key))
-    with writing(path) as file:
+    (run / "environment.jsonl").unlink(missing_ok=True)
+    _write(run, config)
+
+
+class RecordResumed(pl.Callback):
+    """Write into a resumed run's folder what it is from now on, once it trains: a refusal before leaves no trace.
+
+    Args:
+        run: The run's folder.
+        config: The resolved config.
+    """
+
+    def __init__(self, run: Path, config: Mapping[str, Any]) -> None:
+        self.run, self.config = run, config
+
+    @rank_zero_only
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say what the resumed run changes, and write it.
+
+        Raises:
+            FERError: If the folder cannot be written.
+        """
+        _say_changes(self.run / "config.yaml", self.config)
+        _write(self.run, self.config)
+
+
+def _write(run: Path, config: Mapping[str, Any]) -> None:
+    """Write ``config.yaml``, ``run.yaml`` and a line of ``environment.jsonl``, which has one for each start."""
+    with writing(run / "config.yaml") as file:
         yaml.safe_dump(dict(config), file, sort_keys=False)
     run_record.write(run, run_record.of_this_command(config))
     (run / "error.txt").unlink(missing_ok=True)  # of a sweep's job that failed before
-    with (run / "environment.jsonl").open("a" if own else "w") as file:  # one line a start
+    with (run / "environment.jsonl").open("a") as file:
         file.write(json.dumps(environment.describe()) + "\n")
+
+
+def _say_changes(path: Path, config: Mapping[str, Any]) -> None:
+    try:
+        before, now = flat(yaml.safe_load(path.read_text())), flat(config)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
+        return  # half written by an earlier version that was killed; it is written anew
+    for key in sorted({*before, *now} - {*_OF_THE_COMMAND}):
+        if before.get(key) != now.get(key):
+            log.warning("resumed with %s=%s; the run was started with %s", key, now.get(key), before.get(key))
 
 
 def refuse_used(folder: Path, result: str) -> None:

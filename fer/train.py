@@ -82,6 +82,8 @@ def train(cfg: "DictConfig") -> float | None:
     loggers = [build(node, f"logger.{name}") for name, node in config["logger"].items() if node]
     history = next((logger for logger in loggers if isinstance(logger, HistoryLogger)), None)
     callbacks.append(KeepHistory(history))
+    if config["ckpt"]:
+        callbacks.insert(0, run_folder.RecordResumed(run, config))
     trainer = build(
         config["trainer"], "trainer", callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()],
         enable_progress_bar=other_bar, default_root_dir=str(run), use_distributed_sampler=False,

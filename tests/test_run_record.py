@@ -3,13 +3,16 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from conftest import TINY
+from hydra.types import RunMode
 
-from fer import continuing, run_record
+from fer import continuing, run_folder, run_record
 from fer.errors import ConfigError, FERError
+from fer.module import FERModule
 
 Train = Callable[..., Path]
 
@@ -143,6 +146,12 @@ def test_refused_overrides_and_lost_files_do_not_end_a_run(
         assert end.value.code == 2
         assert ((run / "run.yaml").read_text(), (run / "config.yaml").read_text()) == before
     assert "is finished, after 1 epochs" in capfd.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FERModule, "configure_optimizers", lambda self: 1 / 0)  # fails inside fit, before it trains
+        with pytest.raises(ZeroDivisionError):
+            train_here(f"resume={run}", "trainer.max_epochs=2")
+    assert ((run / "run.yaml").read_text(), (run / "config.yaml").read_text()) == before
+    (run / "config.yaml").write_text("a: [1")  # cut off
     shutil.rmtree(run / ".hydra")
     (run / "checkpoints" / "last.ckpt").unlink()
     train_here(f"resume={run}", "trainer.max_epochs=2")
@@ -156,3 +165,20 @@ def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="names a folder in outputs"):
         folder_name(name)
     assert folder_name("fer2013-small_cnn/try 2 (é)") == "fer2013-small_cnn/try 2 (é)"
+
+
+@pytest.mark.parametrize("mode", [RunMode.RUN, RunMode.MULTIRUN])
+def test_a_job_killed_before_its_first_checkpoint_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: RunMode
+) -> None:
+    composed = SimpleNamespace(output_subdir=".hydra", mode=mode)
+    monkeypatch.setattr(run_folder.HydraConfig, "get", lambda: composed)
+    monkeypatch.setattr(run_record, "of_this_command", lambda config: run_record.RunRecord(["seed=1"]))
+    run = stamped(tmp_path / "job", "seed=1")
+    (run / "checkpoints" / "last.ckpt").unlink()
+    if mode == RunMode.RUN:
+        with pytest.raises(ConfigError, match="already holds a run"):
+            run_folder.open_run(run, {"ckpt": None})
+    else:
+        run_folder.open_run(run, {"ckpt": None})
+        assert (run / "config.yaml").exists()
