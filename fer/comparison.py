@@ -1,26 +1,76 @@
-"""Runs side by side: found on disk, with the tests of their checkpoints, as the rows of tables."""
+"""Runs side by side: found on disk, with the tests of their checkpoints, in a group for each dataset."""
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
-from fer.display import cell, markdown, read_csv
+from fer import run_files
 from fer.errors import ConfigError, listing
-from fer.results import at_epoch, read_history, read_metrics
 
-COLUMNS = (
-    "train, val: of the epoch that validation chose, train as measured while training (with augmentation and dropout). "
-    "last epoch: the same split, with the last epoch's weights, which nothing has chosen. Other columns: tests; "
-    "clean: without images that the model was trained on."
-)
-MCNEMAR_HEADER = ("on", "n", "only the first is right", "only the second is right", "p")
-MCNEMAR_NOTE = (
-    "The exact test of whether two runs are right equally often, on the same samples. A p below 0.05 says that a "
-    "difference like this one would be rare if they were; it does not say that another seed would repeat it."
-)
+
+@dataclass(frozen=True)
+class Dataset:
+    """What tells a dataset from others of its name; of older runs little of it is known.
+
+    Attributes:
+        name: As in ``data=<name>``.
+        root: Its folder.
+        classes: Sorted; empty if not known.
+        ids, labels, pixels: Hashes of all samples' ids and labels, and of some images as they were stored.
+        input: How they were stored.
+    """
+
+    name: str
+    root: str | None = None
+    classes: tuple[str, ...] = ()
+    ids: str = ""
+    labels: str = ""
+    pixels: str = ""
+    input: tuple[str, ...] = ()
+
+    def same(self, other: "Dataset") -> bool:
+        """Say whether both are the same images with the same labels, wherever they stand."""
+        if self.name != other.name or (self.classes and other.classes and self.classes != other.classes):
+            return False
+        if not (self.ids and other.ids):
+            return self.root == other.root or not (self.root and other.root)
+        if (self.ids, self.labels) != (other.ids, other.labels):
+            return False
+        return self.pixels == other.pixels if self.input == other.input else self.root == other.root
+
+
+@dataclass
+class Test:
+    """A test of a checkpoint.
+
+    Attributes:
+        folder: Its folder.
+        metrics: Its ``metrics.json``.
+        dataset: What was tested on.
+        column: Its name among the tests of all runs.
+    """
+
+    folder: Path
+    metrics: Mapping[str, Any]
+    dataset: Dataset
+    column: str = ""
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint file."""
+        return run_files.checkpoint_file(Path(self.metrics["checkpoint"]))
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What tells it from other tests on the same data."""
+        merged = self.metrics["label_space"]["merged"]
+        said = [f"{source} as {to}" for source, to in merged.items()]
+        tta = [self.metrics["tta"]] if self.metrics["tta"] != "none" else []
+        stem = self.checkpoint.stem
+        return (self.metrics["split"], *tta, *said, *([f"({stem})"] if stem != "best" else []))
 
 
 @dataclass
@@ -28,85 +78,290 @@ class Run:
     """A training run with the tests of its checkpoints; or tests of a checkpoint whose run is elsewhere.
 
     Attributes:
-        name: Its folder, as short as it can be told from the others.
         folder: Its folder.
         metrics: Of the training run's ``metrics.json``; empty for a checkpoint from elsewhere.
+        dataset: What was trained on.
         history: One list a column, empty if there is none.
-        tests: Column name to the folder and ``metrics.json`` of a test.
+        config: Empty if there is none.
+        name: Its folder, as short as it can be told from the others.
+        tests: Column name to test.
     """
 
-    name: str
     folder: Path
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    dataset: Dataset | None = None
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    tests: dict[str, tuple[Path, Mapping[str, Any]]] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    tests: dict[str, Test] = field(default_factory=dict)
 
     @property
     def stamp(self) -> str:
         """What must not be overlooked about its scores; empty if nothing."""
-        tests = (f"{name}: {metrics['stamp']}" for name, (_, metrics) in self.tests.items() if metrics["stamp"])
+        tests = (f"{name}: {test.metrics['stamp']}" for name, test in self.tests.items() if test.metrics.get("stamp"))
         return " ".join(filter(None, [self.metrics.get("stamp"), *tests]))
 
+    @property
+    def model(self) -> str:
+        """Its network's name."""
+        return str(self.metrics.get("model") or "")
 
-def find_runs(where: str | Sequence[str]) -> list[Run]:
-    """Find runs and tests below folders, best on validation first.
+    @property
+    def scored(self) -> dict[str, Mapping[str, Any]]:
+        """All that it is scored on: its own splits and its tests, by name."""
+        own = {split: self.metrics[split] for split in ("val", "test") if split in self.metrics}
+        return own | {name: test.metrics["test"] for name, test in self.tests.items()}
+
+
+@dataclass
+class Group:
+    """Runs on one dataset, best first.
+
+    Attributes:
+        label: The dataset's name, with what tells it from another of that name.
+        dataset: None for checkpoints whose runs are elsewhere.
+        runs: The runs.
+    """
+
+    label: str
+    dataset: Dataset | None
+    runs: list[Run]
+
+
+@dataclass
+class Found:
+    """What is compared.
+
+    Attributes:
+        groups: The runs, by dataset.
+        skipped: What could not be read, and why: a sentence each.
+        stale: Tests of checkpoints that are no longer their run's: a sentence each.
+    """
+
+    groups: list[Group]
+    skipped: list[str]
+    stale: list[str]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs."""
+        return [run for group in self.groups for run in group.runs]
+
+
+def find(where: str | Sequence[str], score: str) -> Found:
+    """Find runs and tests below folders, grouped by dataset, best on validation first.
 
     Args:
         where: One folder or several; each a run, or a folder with runs anywhere in it.
+        score: What they are ordered by.
 
     Raises:
-        ConfigError: If a folder is absent, or there is no finished run in any.
+        ConfigError: If a folder is absent, or there is no finished run in any that can be read.
     """
     places = [Path(place).expanduser() for place in ([where] if isinstance(where, str) else where)]
     if missing := [str(place) for place in places if not place.is_dir()]:
         raise ConfigError(f"runs: there is no such folder:\n{listing(missing)}")
-    paths = sorted({path.resolve() for place in places for path in place.rglob("metrics.json")})
-    if not paths:
-        raise ConfigError(
-            f"runs={where}: no metrics.json in it. A run writes it when it has finished; give a run's folder, or one "
-            f"that holds runs."
-        )
+    skipped: list[str] = []
+    folders = sorted({folder.resolve() for place in places for folder in _folders(place, skipped)})
     trained: dict[Path, Run] = {}
-    tested: list[tuple[Path, Mapping[str, Any]]] = []
-    for path in paths:
+    tests: list[Test] = []
+    for folder in folders:
         try:
-            metrics = read_metrics(path)
-            training = "best_score" in metrics
-            if not training and "label_space" not in metrics:
-                continue  # another program's
+            _read(folder, trained, tests, skipped)
         except (ValueError, OSError) as error:
-            raise ConfigError(f"{path}: cannot be read ({error}). Remove it, or run its command again.") from error
-        if not training:
-            tested.append((path.parent, metrics))
-            continue
-        history = path.parent / "history.csv"
-        trained[path.parent] = Run("", path.parent, metrics, read_history(history) if history.is_file() else {})
-    for folder, test in tested:
-        checkpoint = Path(test["checkpoint"]).resolve()
-        home = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
-        run = trained.setdefault(home, Run("", home))
-        run.tests[_free(_test_name(test, checkpoint), run.tests)] = (folder, test)
-    runs = sorted(trained.values(), key=_rank)
-    for run, name in zip(runs, _short_names([run.folder for run in runs]), strict=True):
+            skipped.append(f"{folder}: metrics.json cannot be read ({_reason(error)}).")
+    if not trained and not tests:
+        why = f"no metrics.json in it that can be read:\n{listing(skipped)}" if skipped else "no metrics.json in it."
+        raise ConfigError(
+            f"runs={where}: {why}\n  A run writes it when it has finished; give a run's folder, or one that holds runs."
+        )
+    stale: list[str] = []
+    for test in tests:
+        try:
+            stale += filter(None, [_attach(test, trained)])
+        except (OSError, RuntimeError) as error:
+            skipped.append(f"{test.folder}: its checkpoint's path cannot be followed ({_reason(error)}).")
+    groups = _groups([run for run in trained.values() if run.metrics or run.tests], score)
+    if not groups:
+        raise ConfigError(f"runs={where}: nothing is left to compare:\n{listing(stale)}")
+    return Found(groups, skipped, stale)
+
+
+def _folders(place: Path, skipped: list[str]) -> list[Path]:
+    """Return the folders below a place that hold a ``metrics.json``."""
+
+    def unreadable(error: OSError) -> None:
+        skipped.append(f"{error.filename}: the folder cannot be read ({_reason(error)}).")
+
+    found = []
+    for folder, inner, files in os.walk(place, onerror=unreadable):
+        inner[:] = [name for name in inner if name not in (".hydra", "checkpoints")]
+        if "metrics.json" in files or "metrics.json" in inner:
+            found.append(Path(folder))
+    return found
+
+
+def _read(folder: Path, trained: dict[Path, Run], tests: list[Test], skipped: list[str]) -> None:
+    """Read a run or a test; its other files may be damaged."""
+    metrics = run_files.read_metrics(folder / "metrics.json")
+    training = "best_score" in metrics
+    if not training and "label_space" not in metrics:
+        return  # another program's
+    (run_files.check_training if training else run_files.check_test)(metrics)
+    config: Mapping[str, Any] = {}
+    history: Mapping[str, Sequence[float]] = {}
+    try:
+        config = run_files.read_config(folder)
+    except (ValueError, OSError) as error:
+        skipped.append(f"{folder}: config.yaml cannot be read ({_reason(error)}); its choices are not known.")
+    if not training:
+        tests.append(Test(folder, metrics, _dataset(metrics, config)))
+        return
+    if (folder / "history.csv").exists():
+        try:
+            history = run_files.read_history(folder / "history.csv")
+        except (ValueError, OSError) as error:
+            skipped.append(f"{folder}: history.csv cannot be read ({_reason(error)}); its curves are left out.")
+    mark, now = metrics.get("checkpoint_mark"), run_files.checkpoint_mark(folder)
+    if mark and now and mark != now:
+        skipped.append(
+            f"{folder}: its best checkpoint is a later one than its scores are of. It was gone on with and has not "
+            f"finished; python -m fer.train resume={folder} does."
+        )
+    trained[folder] = Run(folder, metrics, _dataset(metrics, config), history, config)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _dataset(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> Dataset:
+    """Return the dataset that a run or test says it is of; of older ones, what its config says."""
+    noted = metrics.get("dataset")
+    if not isinstance(noted, Mapping):
+        noted = {}
+    node = config.get("data")
+    root = noted.get("root", node.get("root") if isinstance(node, Mapping) and not noted else None)
+    classes = noted.get("classes")
+    if not isinstance(classes, list):
+        scores = metrics.get("val") or metrics.get("test") or {}
+        classes = list(scores["per_class"]) if "best_score" in metrics else []
+    kept = noted.get("input")
+    return Dataset(
+        name=str(noted.get("name") or metrics.get("data")),
+        root=None if root is None else str(root),
+        classes=tuple(sorted(map(str, classes))),
+        ids=str(noted.get("ids", "")),
+        labels=str(noted.get("labels", "")),
+        pixels=str(noted.get("pixels", "")),
+        input=tuple(map(str, kept)) if isinstance(kept, list) else (),
+    )
+
+
+def _attach(test: Test, trained: dict[Path, Run]) -> str | None:
+    """Give a test to the run of its checkpoint; of a checkpoint that is the run's no more, say so instead."""
+    path, mark = _checkpoint_of(test), test.metrics.get("checkpoint_mark")
+    test.metrics = {**test.metrics, "checkpoint": str(path)}
+    home = test.checkpoint.parent.parent
+    if home not in trained and mark:  # moved or copied since: its content tells
+        moved = [run.folder for run in trained.values() if run.metrics.get("checkpoint_mark") == mark]
+        home = moved[0] if moved else home
+    run = trained.get(home)
+    if run is None or not run.metrics:
+        trained.setdefault(home, Run(home)).tests[str(test.folder)] = test
+        return None
+    file = run.folder / "checkpoints" / test.checkpoint.name
+    now = (run.metrics.get("checkpoint_mark") if file.stem == "best" else None) or run_files.checkpoint_mark(file)
+    old = False
+    if mark and now:
+        old = mark != now
+    else:
+        with suppress(OSError):
+            old = mark is None and file.stat().st_mtime > (test.folder / "metrics.json").stat().st_mtime
+    if not old:
+        run.tests[str(test.folder)] = test
+        return None
+    return (
+        f"{test.folder}: is a test of an earlier checkpoint of {run.folder}, which has been trained on since, and is "
+        f"left out. Test it again: python -m fer.test ckpt={run.folder}"
+    )
+
+
+def _checkpoint_of(test: Test) -> Path:
+    """Return the checkpoint's path; older tests hold it relative to a folder that is not known: one above theirs."""
+    path = Path(test.metrics["checkpoint"])
+    if not path.is_absolute():
+        bases = [Path.cwd(), *test.folder.parents]
+        path = next((base / path for base in bases if (base / path).exists()), path)
+    return path.resolve()
+
+
+def _groups(runs: Sequence[Run], score: str) -> list[Group]:
+    """Part runs by dataset and order them; name runs, datasets and the tests' columns."""
+    datasets: list[Dataset] = []
+
+    def known(dataset: Dataset) -> Dataset:
+        found = next((other for other in datasets if other.same(dataset)), None)
+        if found is None:
+            datasets.append(dataset)
+        return found or dataset
+
+    for run in runs:
+        run.dataset = known(run.dataset) if run.dataset else None
+        for test in run.tests.values():
+            test.dataset = known(test.dataset)
+    labels = dict(zip(map(id, datasets), _labels(datasets), strict=True))
+    for run in runs:
+        found, run.tests = list(run.tests.values()), {}
+        for test in sorted(found, key=lambda test: str(test.folder)):
+            column = " ".join((labels[id(test.dataset)], *test.kind))
+            if any(test.metrics["test"] == other.metrics["test"] for other in run.tests.values()):
+                continue  # the same test, made twice
+            test.column = _free(column, run.tests)
+            run.tests[test.column] = test
+    for run, name in zip(runs, short_names([run.folder for run in runs]), strict=True):
         run.name = name
-    return runs
+    groups = [
+        Group(labels[id(dataset)], dataset, sorted((r for r in runs if r.dataset is dataset), key=_rank(score)))
+        for dataset in datasets
+        if any(run.dataset is dataset for run in runs)
+    ]
+    groups.sort(key=lambda group: group.label)
+    if elsewhere := [run for run in runs if run.dataset is None]:
+        groups.append(Group("checkpoints whose runs are not here", None, sorted(elsewhere, key=lambda run: run.name)))
+    return groups
 
 
-def _rank(run: Run) -> float:
-    """Order by the monitored score, checkpoints from elsewhere last."""
-    score = run.metrics.get("best_score")
-    if score is None:
-        return float("inf")
-    return float(score if run.metrics["monitor"].endswith("loss") else -score)
+def _rank(score: str) -> Any:
+    """Order by a score on validation; what has none comes last."""
+
+    def rank(run: Run) -> tuple[float, str]:
+        return (-run.metrics["val"][score] if "val" in run.metrics else float("inf"), run.name)
+
+    return rank
 
 
-def _test_name(metrics: Mapping[str, Any], checkpoint: Path) -> str:
-    name = f"{metrics['data']} {metrics['split']}"
-    if metrics["tta"] != "none":
-        name += f" {metrics['tta']}"
-    if checkpoint.is_file() and checkpoint.stem != "best":
-        name += f" ({checkpoint.stem})"
-    return name
+def _labels(datasets: Sequence[Dataset]) -> list[str]:
+    """Name datasets by what tells them apart: their name, folder, number of classes; else a number."""
+    labels = [dataset.name for dataset in datasets]
+    for number, dataset in enumerate(datasets):
+        others = [i for i, other in enumerate(datasets) if other.name == dataset.name]
+        if len(others) == 1:
+            continue
+        roots = [datasets[i].root or "" for i in others]
+        parts = []
+        if len(set(roots)) > 1 and dataset.root:
+            distinct = sorted(set(filter(None, roots)))
+            parts.append(short_names([Path(root) for root in distinct])[distinct.index(dataset.root)])
+        if len({datasets[i].classes for i in others}) > 1 and dataset.classes:
+            parts.append(f"{len(dataset.classes)} classes")
+        labels[number] = f"{dataset.name} ({', '.join(parts)})" if parts else dataset.name
+    return [
+        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
+        for i, label in enumerate(labels)
+    ]
 
 
 def _free(name: str, taken: Mapping[str, object]) -> str:
@@ -117,7 +372,7 @@ def _free(name: str, taken: Mapping[str, object]) -> str:
     return free
 
 
-def _short_names(folders: Sequence[Path]) -> list[str]:
+def short_names(folders: Sequence[Path]) -> list[str]:
     """Leave out the part of the paths that all folders share."""
     if len(folders) == 1:
         return ["/".join(folders[0].parts[-2:])]
@@ -125,147 +380,3 @@ def _short_names(folders: Sequence[Path]) -> list[str]:
     while len({folder.parts[shared] if len(folder.parts) > shared else "" for folder in folders}) == 1:
         shared += 1
     return ["/".join(folder.parts[min(shared, len(folder.parts) - 1) :]) for folder in folders]
-
-
-def score_table(runs: Sequence[Run], score: str) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows: runs as rows; train, val, test and every other test as columns."""
-    tests = list(dict.fromkeys(name for run in runs for name in run.tests))
-    clean = [name for name in tests if any("clean" in run.tests[name][1] for run in runs if name in run.tests)]
-    columns = [part for name in tests for part in (name, *([f"{name} clean"] if name in clean else []))]
-    own = [split for split in ("val", "test") if any(split in run.metrics for run in runs)]
-    header = ["run", "data", "model", "epoch", "train"]
-    last = [split for split in own if any(split in run.metrics.get("last_epoch", {}) for run in runs)]
-    header += [part for split in own for part in (split, *([f"{split}, last epoch"] if split in last else []))]
-    header += columns
-    rows = []
-    for run in runs:
-        metrics = run.metrics
-        row = [run.name, str(metrics.get("data", "")), str(metrics.get("model", ""))]
-        row += [str(metrics["best_epoch"]) if metrics else "", _at_best(run, f"train/{score}")]
-        for split in own:
-            row.append(_show(metrics.get(split), score))
-            if split in last:
-                row.append(_show(metrics.get("last_epoch", {}).get(split), score))
-        for name in tests:
-            found = run.tests[name][1] if name in run.tests else {}
-            row.append(_show(found.get("test"), score))
-            if name in clean:
-                row.append(_show(found.get("clean"), score))
-        if run.stamp:
-            row[0] += " (!)"
-        rows.append(row)
-    return header, rows
-
-
-def _at_best(run: Run, column: str) -> str:
-    value = at_epoch(run.history, run.metrics["best_epoch"], column) if run.metrics else None
-    return "" if value is None else f"{value:.3f}"
-
-
-def _show(scores: Mapping[str, Any] | None, score: str) -> str:
-    return f"{scores[score]:.3f}" if scores else ""
-
-
-def _scored(run: Run) -> dict[str, Mapping[str, Any]]:
-    """Return all that a run is scored on: its own splits and its tests, by name."""
-    own = {split: run.metrics[split] for split in ("val", "test") if split in run.metrics}
-    return own | {name: metrics["test"] for name, (_, metrics) in run.tests.items()}
-
-
-def class_f1_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows: each run on each split or test, with each class's F1."""
-    parts = [(run, name, scores) for run in runs for name, scores in _scored(run).items()]
-    classes = list(dict.fromkeys(name for _, _, scores in parts for name in scores["per_class"]))
-    rows = []
-    for run, name, scores in parts:
-        values = [scores["per_class"].get(label) for label in classes]
-        cells = [f"{value['f1']:.3f}" if value and value["support"] else "" for value in values]
-        rows.append([run.name, name, f"{scores['n']:,}", *cells, f"{scores['f1_macro']:.3f}"])
-    return ["run", "on", "n", *classes, "macro"], rows
-
-
-def confusions(runs: Sequence[Run]) -> list[tuple[str, Sequence[Sequence[int]], list[str]]]:
-    """Return title, counts and classes of each run on its test split (else val) and on each other test."""
-    found = []
-    for run in runs:
-        scored = _scored(run)
-        if "test" in scored:
-            scored.pop("val", None)
-        for name, scores in scored.items():
-            title = f"{run.name}\n{name} · accuracy {scores['accuracy']:.3f}"
-            stamp = (run.tests[name][1] if name in run.tests else run.metrics).get("stamp")
-            title += f"\n{stamp.partition(':')[0]}" if stamp else ""
-            found.append((title, scores["confusion"], list(scores["per_class"])))
-    return found
-
-
-def leak_lines(runs: Sequence[Run]) -> list[str]:
-    """Say of each test how many of its images were in training."""
-    from fer.evaluation import leak_line
-
-    return [
-        f"{run.name}, {name}: {leak_line(metrics['seen'])}" for run in runs for name, (_, metrics) in run.tests.items()
-    ]
-
-
-def mcnemar_tests(runs: Sequence[Run]) -> list[list[str]]:
-    """Compare two runs on every split or test whose samples both have predicted, by McNemar's exact test."""
-    from scipy.stats import binomtest
-
-    first, second = (_answers(run) for run in runs)
-    rows = []
-    for name in first:
-        common = sorted(first[name].keys() & second.get(name, {}).keys())
-        if not common:
-            continue
-        pairs = [(first[name][sample], second[name][sample]) for sample in common]
-        only_first, only_second = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
-        differ = only_first + only_second
-        p = binomtest(only_first, differ, 0.5).pvalue if differ else 1.0
-        rows.append([name, f"{len(common):,}", f"{only_first:,}", f"{only_second:,}", f"{p:.2g}"])
-    return rows
-
-
-def _answers(run: Run) -> dict[str, dict[str, bool]]:
-    """Return for each split or test, for each sample's id, whether the run is right."""
-    found: dict[str, dict[str, bool]] = {}
-    for name, folder in [("", run.folder), *((name, folder) for name, (folder, _) in run.tests.items())]:
-        path = folder / "predictions.csv"
-        if not path.is_file():
-            continue
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in read_csv(file)[1]:
-                found.setdefault(name or row["split"], {})[row["id"]] = row["label"] == row["predicted"]
-    return found
-
-
-def write_markdown(
-    path: Path,
-    runs: Sequence[Run],
-    scores: tuple[Sequence[str], Sequence[Sequence[str]]],
-    per_class: tuple[Sequence[str], Sequence[Sequence[str]]],
-    mcnemar: Sequence[Sequence[str]],
-) -> None:
-    """Write the tables as Markdown."""
-
-    def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-        lines = [header, ["---"] * len(header), *rows]
-        return ["| " + " | ".join(map(markdown, line)) + " |" for line in lines]
-
-    lines = ["# Comparison of runs", "", *table(*scores), "", COLUMNS, ""]
-    lines += [f"**{markdown(run.name)}: {markdown(run.stamp)}**\n" for run in runs if run.stamp]
-    lines += [f"- {markdown(line)}" for line in leak_lines(runs)]
-    lines += ["", "## F1 per class", "", *table(*per_class)]
-    if mcnemar:
-        lines += ["", "## McNemar's test", "", *table(MCNEMAR_HEADER, mcnemar), "", MCNEMAR_NOTE]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table for the terminal."""
-    table = Table(title=cell(title), title_justify="left", box=None)
-    for number, name in enumerate(header):
-        table.add_column(cell(name), justify="right" if number > 2 else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(cell, row))
-    return table

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from rich.console import Console
-from rich.table import Table
 
 from fer.build import locate
 from fer.data.base import FERDataModule
-from fer.display import cell, say
+from fer.display import cell
 from fer.errors import ConfigError
 from fer.label_space import LabelSpace
 from fer.leak_check import Seen
@@ -21,7 +19,9 @@ from fer.metrics import CALIBRATION_BINS, SCORES, final_scores
 from fer.module import FERModule
 from fer.preprocessing import Preprocessing
 from fer.protocol import stamp_of_test
-from fer.results import Predictions, class_table, said_of_tta, save_figure, write_json, write_predictions
+from fer.results import Predictions, class_table, said_of_tta, save_figure, tell, write_json, write_predictions
+from fer.run_files import checkpoint_file, leak_line
+from fer.tables import WIDTH, fitted
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ def write(
     datamodule: FERDataModule,
     space: LabelSpace,
     seen: Seen,
+    mark: str | None = None,
 ) -> dict[str, Any]:
     """Write ``metrics.json``, ``predictions.csv``, ``confusion.png``, ``reliability.png`` and ``mistakes.png``.
 
@@ -103,6 +104,7 @@ def write(
         datamodule: The tested data.
         space: How the classes meet.
         seen: Which images the model was fitted to or chosen on; of the same rows as the predictions.
+        mark: What tells the checkpoint from the run's later ones, from :func:`fer.run_files.checkpoint_mark`.
 
     Returns:
         What stands in ``metrics.json``.
@@ -119,7 +121,9 @@ def write(
         "name": config["name"] or datamodule.name,
         "data": datamodule.name,
         "split": predictions.split,
-        "checkpoint": str(config["ckpt"]),
+        "dataset": dict(predictions.dataset),
+        "checkpoint": str(checkpoint_file(Path(config["ckpt"])).resolve()),  # a report may be made in another folder
+        "checkpoint_mark": mark,
         "tta": config["tta"],
         "stamp": stamp,
         "label_space": space.as_dict(),
@@ -188,53 +192,32 @@ def _slices(
 
 def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
     """Print the scores per class, with and without what limits or flatters them, and where the test lies."""
-    console = Console()
     title = f"{metrics['data']}, {metrics['split']}{said_of_tta(metrics['tta'])}"
-    console.print(class_table({metrics["split"]: metrics["test"]}, title))
     parts = {"all": metrics["test"]}
     if "restricted" in metrics:
         parts["common classes only"] = metrics["restricted"]
     if "clean" in metrics:
         parts["unseen images only"] = metrics["clean"]
-    averages = {"accuracy": "accuracy", "balanced_accuracy": "balanced acc.", "f1_macro": "macro F1"}
-    table = Table(box=None)
-    table.add_column("", no_wrap=True)
-    for column in ("n", *averages.values(), "ECE"):
-        table.add_column(column, justify="right", no_wrap=True)
+    averages = {"accuracy": "accuracy", "balanced_accuracy": "bal. accuracy", "f1_macro": "macro F1"}
+    lines = []
     for name, scores in parts.items():
-        values = [f"{scores[key]:.3f}" for key in averages]
-        table.add_row(name, f"{scores['n']:,}", *values, f"{scores['ece']:.3f}")
+        lines.append([name, f"{scores['n']:,}", *(f"{scores[key]:.3f}" for key in averages), f"{scores['ece']:.3f}"])
         if "accuracy_95" in scores:
-            table.add_row("  95 % interval", "", *(_interval(scores[f"{key}_95"]) for key in averages), style="dim")
-    console.print(table)
+            lines.append(["  95 % interval", "", *(_interval(scores[f"{key}_95"]) for key in averages), ""])
+    tables = class_table({metrics["split"]: metrics["test"]}, title)
+    tables += fitted("", ["", "n", *averages.values(), "ECE"], lines, WIDTH)
     for attribute, values in metrics["slices"].items():
-        table = Table(title=cell(f"by {attribute}"), title_justify="left", box=None)
-        for column in (attribute, "n", "accuracy", "95 % interval", "macro F1"):
-            table.add_column(cell(column), justify="left" if column == attribute else "right")
+        lines = []
         for value, scores in values.items():
             interval = _interval(scores["accuracy_95"]) if "accuracy_95" in scores else ""
-            found = (f"{scores['n']:,}", f"{scores['accuracy']:.3f}", interval, f"{scores['f1_macro']:.3f}")
-            table.add_row(cell(value), *found)
-        console.print(table)
-    say(console, leak_line(metrics["seen"]))
-    if metrics["stamp"]:
-        say(console, metrics["stamp"], "bold red")
-    say(console, f"test: {run}")
+            lines.append(
+                [value, f"{scores['n']:,}", f"{scores['accuracy']:.3f}", interval, f"{scores['f1_macro']:.3f}"]
+            )
+        tables += fitted(f"by {attribute}", [attribute, "n", "accuracy", "95 % interval", "macro F1"], lines, WIDTH)
+    said = [cell(leak_line(metrics["seen"]))]
+    said += [cell(metrics["stamp"], "bold red")] if metrics["stamp"] else []
+    tell(*tables, *said, cell(f"test: {run}"))
 
 
 def _interval(bounds: Sequence[float]) -> str:
     return f"{bounds[0]:.3f}-{bounds[1]:.3f}"
-
-
-def leak_line(seen: Mapping[str, Any]) -> str:
-    """Say how many tested images were in training."""
-    if not seen["known"]:
-        return "Whether test images were in training is not known: this checkpoint carries no fingerprints."
-    share = 100 * seen["in_training"] / seen["images"]
-    line = f"{seen['in_training']:,} of {seen['images']:,} test images ({share:.1f} %) were in training"
-    if seen["in_training"]:
-        near = seen["in_training"] - seen["in_training_exactly"]
-        line += f", {seen['in_training_exactly']:,} as equal pixels and {near:,} as near copies"
-    if seen["chose_the_checkpoint"]:
-        line += f"; {seen['chose_the_checkpoint']:,} more were among those that chose the checkpoint"
-    return f"{line} ({seen['trained_on']})."

@@ -5,26 +5,73 @@ import html
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from matplotlib.figure import Figure
-
+from fer.atomic import writing
 from fer.display import plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1800px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #8884; }
-nav a { margin-right: 1rem; } img { max-width: 100%; background: white; border-radius: 4px; }
+h1, h2, h3, p, nav a { overflow-wrap: anywhere; } h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; } p { max-width: 80ch; }
+p:has(img) { max-width: none; }
+nav a { margin-right: 1rem; display: inline-block; } img { max-width: 100%; background: white; border-radius: 4px; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #8883; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { position: sticky; top: 0; background: Canvas; }
+th { vertical-align: bottom; white-space: normal; } td.word, th.word { text-align: left; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; z-index: 1; }
+td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: min(14rem, 34vw); max-width: 40vw; }
+small { opacity: .7; margin-left: .3em; }
+.matrices { display: flex; flex-wrap: wrap; gap: 1.5rem 2.5rem; }
+figure { margin: 0; max-width: 100%; overflow-x: auto; }
+figcaption { white-space: pre-line; overflow-wrap: anywhere; margin-bottom: .4rem; }
+.matrix td { min-width: 2.4em; max-width: none; padding: .3rem .2rem; text-align: center; position: static; border: 0; }
+.matrix th { font-weight: normal; text-align: left; position: static; } .matrix thead th { writing-mode: vertical-rl; }
 .stamp { color: #c00; font-weight: bold; } .note { color: #777; } code { background: #8882; padding: 0 .25em; }
 """
 
 
-def _escaped(text: object) -> str:
+def _escaped(text: object, keep: str = "") -> str:
     """Return text that a browser shows as it is."""
-    return html.escape(plain(text))
+    return html.escape(plain(text, keep))
+
+
+class Score(NamedTuple):
+    """A table's cell: a number, what stands small beside it, and whether it is the best of its column."""
+
+    text: str
+    aside: str = ""
+    best: bool = False
+
+
+def _cell(value: object) -> str:
+    if not isinstance(value, Score):
+        return _escaped(value)
+    text = f"<b>{_escaped(value.text)}</b>" if value.best else _escaped(value.text)
+    return text + (f"<small>{_escaped(value.aside)}</small>" if value.aside else "")
+
+
+def _matrix(title: str, counts: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+    head = "".join(f"<th>{_escaped(name)}</th>" for name in classes)
+    body = ""
+    for name, row in zip(classes, counts, strict=True):
+        total = sum(row)
+        body += f"<tr><th>{_escaped(name)} <small>{total:,}</small></th>"
+        for other, count in zip(classes, row, strict=True):
+            share = count / total if total else 0.0
+            style = f"background: rgb(8 81 156 / {share:.2f})" + ("; color: white" if share > 0.5 else "")
+            said = _escaped(f"{count:,} of {total:,} images of {name} were taken for {other}")
+            text = f"{100 * share:.0f}" if count else "<small>·</small>"
+            body += f'<td style="{style}" title="{said}">{text}</td>'
+        body += "</tr>"
+    return (
+        f"<figure><figcaption>{_escaped(title, keep=chr(10))}</figcaption>"
+        f'<table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></figure>'
+    )
 
 
 class Page:
@@ -52,13 +99,36 @@ class Page:
         """
         self._add(f'<p class="{kind}">{_escaped(text)}</p>')
 
-    def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Add a table."""
-        head = "".join(f"<th>{_escaped(name)}</th>" for name in header)
-        body = "".join("<tr>" + "".join(f"<td>{_escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        self._add(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+    def heading(self, text: str) -> None:
+        """Add a smaller heading."""
+        self._add(f"<h3>{_escaped(text)}</h3>")
 
-    def figure(self, figure: Figure, alt: str, dpi: int = 110) -> None:
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> None:
+        """Add a table.
+
+        Args:
+            header: Names of the columns.
+            rows: Their cells; a :class:`Score` has more to show.
+            words: How many of the first columns hold words, and are aligned left.
+        """
+
+        def line(tag: str, values: Sequence[object]) -> str:
+            kinds = [' class="word"' if number < words else "" for number in range(len(values))]
+            return "".join(f"<{tag}{kind}>{_cell(value)}</{tag}>" for kind, value in zip(kinds, values, strict=True))
+
+        body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+        head = f"<thead><tr>{line('th', header)}</tr></thead>"
+        self._add(f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>')
+
+    def matrices(self, matrices: Iterable[tuple[str, Sequence[Sequence[int]], Sequence[str]]]) -> None:
+        """Add confusion matrices side by side: in percent of the true class, the darker the more.
+
+        Args:
+            matrices: Title, counts (true class in rows) and class names of each.
+        """
+        self._add(f'<div class="matrices">{"".join(_matrix(*one) for one in matrices)}</div>')
+
+    def figure(self, figure: "Figure", alt: str, dpi: int = 110) -> None:
         """Add a picture.
 
         Args:
@@ -79,12 +149,12 @@ class Page:
             for i, (name, content) in enumerate(self._sections)
         )
         title = _escaped(self.title)
-        path.write_text(
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
-            f"<body><h1>{title}</h1><p>{_escaped(self.intro)}</p><nav>{links}</nav>\n{parts}\n</body></html>\n",
-            encoding="utf-8",
-        )
+        with writing(path) as file:
+            file.write(
+                f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+                f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
+                f"<body><h1>{title}</h1><p>{_escaped(self.intro)}</p><nav>{links}</nav>\n{parts}\n</body></html>\n",
+            )
 
     def _add(self, markup: str) -> None:
         if not self._sections:

@@ -9,64 +9,47 @@ if TYPE_CHECKING:
 
 
 def report(cfg: "DictConfig") -> None:
-    """Compare runs and their tests in one table, as Markdown, CSV and one HTML page.
+    """Compare runs and their tests, a table for each dataset: as text, Markdown, LaTeX, csv and one HTML page.
+
+    What cannot be read is left out and named.
 
     Args:
         cfg: The composed ``conf/report.yaml``.
 
     Raises:
-        FERError: If there is no run, or one that cannot be read.
+        FERError: If there is no run that can be read.
     """
     from pathlib import Path
 
     from omegaconf import OmegaConf
     from rich.console import Console
+    from rich.text import Text
 
-    from fer import comparison, figures
-    from fer.display import say, write_csv
-    from fer.page import Page
+    from fer import comparison, report_files, report_tables
+    from fer.display import say
+    from fer.tables import fitted
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     folder, score = Path(config["output_dir"]), config["score"]
     console = Console()
-
-    runs = comparison.find_runs(config["runs"])
-    header, rows = comparison.score_table(runs, score)
-    per_class_header, per_class = comparison.class_f1_table(runs)
-    stamped = [run for run in runs if run.stamp]
-
-    count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
-    page = Page("Comparison of runs", f"{count}, by {score.replace('_', ' ')}; best on validation first.")
-    page.section("Scores")
-    page.table(header, rows)
-    page.text(comparison.COLUMNS, "note")
-    for run in stamped:
-        page.text(f"{run.name}: {run.stamp}", "stamp")
-    for line in comparison.leak_lines(runs):
-        page.text(line)
-    page.section("F1 per class")
-    page.table(per_class_header, per_class)
-    page.section("Curves")
-    if curves := {run.name: run.history for run in runs if run.history}:
-        page.figure(figures.overlay_figure(curves), "loss and accuracy of all runs over the epochs")
-    page.section("Confusion matrices")
-    page.figure(figures.confusions_figure(comparison.confusions(runs)), "confusion matrices side by side")
-    tests = comparison.mcnemar_tests(runs) if len(runs) == 2 else []
-    if tests:
-        page.section("Do the two differ? (McNemar's test)")
-        page.table(comparison.MCNEMAR_HEADER, tests)
-        page.text(comparison.MCNEMAR_NOTE, "note")
+    found = comparison.find(config["runs"], score)
+    mcnemar = report_tables.mcnemar(found) if len(found.runs) == 2 else ([], [])
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_csv(folder / "report.csv", header, rows)
-    comparison.write_markdown(folder / "report.md", runs, (header, rows), (per_class_header, per_class), tests)
-    page.write(folder / "report.html")
-    console.print(comparison.rich_table(f"{count}, {score}", header, rows))
-    if tests:
-        console.print(comparison.rich_table("McNemar's test", comparison.MCNEMAR_HEADER, tests))
-    for run in stamped:
-        say(console, f"{run.name}: {run.stamp}", "bold red")
-    say(console, f"report: {folder / 'report.html'}")
+    report_files.write_tables(folder, found, score, mcnemar)
+    report_files.page(found, score, mcnemar).write(folder / "report.html")
+
+    for group in found.groups:
+        for part in report_files.on_terminal(group, score):
+            console.print(part, soft_wrap=isinstance(part, Text))
+    rows, refused = mcnemar
+    for part in fitted("McNemar's test", report_tables.MCNEMAR_HEADER, rows) if rows else []:
+        console.print(part, soft_wrap=isinstance(part, Text))
+    for line in [*refused, *found.stale]:
+        say(console, line)
+    for line in found.skipped:
+        say(console, line, "yellow")
+    say(console, f"report: {folder / 'report.html'} (tables: report.md, report.tex, report.csv)")
 
 
 def main() -> None:

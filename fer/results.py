@@ -1,12 +1,12 @@
 """What a trained model leaves in its run's folder: scores, predictions, figures, and the table at the end."""
 
 import csv
+import hashlib
 import io
 import json
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ from fer.display import cell, csv_cell
 from fer.metrics import SCORES, final_scores
 from fer.module import FERModule
 from fer.progress import ScoringProgress
+from fer.run_files import checkpoint_mark, read_history
+from fer.tables import NOTHING, WIDTH, fitted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +44,7 @@ class Predictions:
         ids: str of shape (N,), each sample's id.
         labels: int64 of shape (N,), true class.
         probabilities: float32 of shape (N, C).
+        dataset: What tells the dataset from others, from :func:`identity`.
     """
 
     split: str
@@ -49,6 +52,7 @@ class Predictions:
     ids: npt.NDArray[np.str_]
     labels: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float32]
+    dataset: Mapping[str, Any] = field(default_factory=dict)
 
 
 def scorer(run: Path, accelerator: str, precision: str, show_bar: bool) -> pl.Trainer:
@@ -79,7 +83,31 @@ def predict(module: FERModule, datamodule: FERDataModule, split: str, trainer: p
     )
     # What chose the checkpoint was the test split, and is called by its name.
     name = "test" if datamodule.select_on_test and split == "val" else split
-    return Predictions(name, rows, datamodule.samples.ids[rows], labels, probabilities)
+    return Predictions(name, rows, datamodule.samples.ids[rows], labels, probabilities, identity(datamodule))
+
+
+def identity(datamodule: FERDataModule) -> dict[str, Any]:
+    """Return what tells a dataset from others of its name, wherever it stands: ``fer.report`` goes by it.
+
+    Splits and what is left out do not matter: scores of several folds or of cleaned data are of one dataset.
+    """
+    samples, root = datamodule.samples, getattr(datamodule, "root", None)
+    order = np.argsort(samples.ids, kind="stable")
+    names = np.array([*samples.classes, ""])  # the last is of what is in no class: -1
+    sampled = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), 64)).astype(int))]
+    return {
+        "name": datamodule.name,
+        "root": None if root is None else str(Path(str(root)).resolve()),
+        "classes": list(samples.classes),
+        "ids": _digest("\0".join(samples.ids[order].tolist()).encode()),
+        "labels": _digest("\0".join(names[samples.labels[order]].tolist()).encode()),
+        "pixels": _digest(np.ascontiguousarray(samples.images[sampled]).tobytes()),
+        "input": [*samples.images.shape[1:], datamodule.fit],  # of another size, the same images have other pixels
+    }
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def write_predictions(
@@ -108,41 +136,6 @@ def write_predictions(
                 writer.writerow([*row, *(f"{value:.6f}" for value in p), *values])
 
 
-def read_history(path: Path) -> dict[str, list[float]]:
-    """Read ``history.csv`` as one list a column, NaN where a value is missing; epochs count from 1."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    history = {key: [float(row[key]) if row[key] else math.nan for row in rows] for key in (rows[0] if rows else {})}
-    if history.get("epoch") and min(history["epoch"]) == 0:  # of an older run: it counted from 0
-        history["epoch"] = [epoch + 1 for epoch in history["epoch"]]
-    return history
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Read ``metrics.json`` of a training or a test; epochs count from 1.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is no JSON object.
-    """
-    metrics = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(metrics, dict):
-        raise ValueError("it holds no JSON object")
-    last, best, epochs = (metrics.get(key) for key in ("last_epoch", "best_epoch", "epochs"))
-    if not (isinstance(last, dict) and isinstance(best, int) and isinstance(epochs, int)):
-        return metrics  # of a test
-    if last.get("epoch") == epochs - 1:  # an older run: it counted from 0
-        metrics |= {"best_epoch": best + 1, "last_epoch": {**last, "epoch": epochs}}
-    return metrics
-
-
-def at_epoch(history: Mapping[str, Sequence[float]], epoch: int, column: str) -> float | None:
-    """Return an epoch's (from 1) value of a column of :func:`read_history`; None if it is not there."""
-    values = dict(zip(history.get("epoch", ()), history.get(column, ()), strict=False))
-    value = values.get(epoch, math.nan)
-    return None if math.isnan(value) else value
-
-
 def write(
     run: Path,
     predictions: Sequence[Predictions],
@@ -164,6 +157,8 @@ def write(
 
     metrics = {
         **summary,
+        "checkpoint_mark": checkpoint_mark(summary["checkpoint"]),
+        "dataset": dict(predictions[0].dataset),
         **{part.split: final_scores(part.probabilities, part.labels, classes) for part in predictions},
     }
     write_predictions(run / "predictions.csv", predictions, classes)
@@ -212,12 +207,12 @@ def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) ->
     if metrics["stamp"]:
         lines.append((metrics["stamp"], "bold red"))
     lines += [(note, "") for note in notes]
-    tell(table, *(cell(text, style) for text, style in lines), cell(f"run: {run}"))
+    tell(*table, *(cell(text, style) for text, style in lines), cell(f"run: {run}"))
 
 
 def tell(*parts: Table | Text) -> None:
     """Print tables and lines, and add them as plain text to the log file."""
-    console, uncoloured = Console(), Console(file=io.StringIO(), width=120, color_system=None)
+    console, uncoloured = Console(), Console(file=io.StringIO(), width=WIDTH, color_system=None)
     for part in parts:
         for one in (console, uncoloured):
             one.print(part, soft_wrap=isinstance(part, Text), highlight=False)
@@ -233,7 +228,7 @@ def said_of_tta(tta: str) -> str:
     return "" if tta == "none" else f"; scores with tta={tta}"
 
 
-def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: str = "") -> Table:
+def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: str = "") -> list[Table | Text]:
     """Return a table of scores per class and their averages, one block of columns for each part.
 
     Args:
@@ -241,21 +236,19 @@ def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: s
         title: The table's title.
         monitored: The score that is set in bold.
     """
-    table = Table(title=cell(title), title_justify="left", box=None)
-    table.add_column("", no_wrap=True)
-    for part in parts:
-        for column in ("prec.", "recall", "F1", "n"):
-            table.add_column(f"{part}\n{column}", justify="right", no_wrap=True)
 
     def cells(scores: Mapping[str, Any], name: str) -> list[str]:
         values = scores["per_class"].get(name)
         if values is None:
             return ["", "", "", ""]
+        if not values["support"]:
+            return [NOTHING, NOTHING, NOTHING, "0"]
         return [*(f"{values[key]:.3f}" for key in ("precision", "recall", "f1")), f"{values['support']:,}"]
 
-    for name in dict.fromkeys(name for scores in parts.values() for name in scores["per_class"]):
-        table.add_row(cell(name), *(value for scores in parts.values() for value in cells(scores, name)))
-    table.add_row()
+    classes = dict.fromkeys(name for scores in parts.values() for name in scores["per_class"])
+    rows = [[name, *(value for scores in parts.values() for value in cells(scores, name))] for name in classes]
+    rows.append([""] * (1 + 4 * len(parts)))
+    bold = []
     for label, key, position in (
         ("macro precision", "precision_macro", 0),
         ("balanced accuracy", "balanced_accuracy", 1),  # the macro average of recall
@@ -267,5 +260,7 @@ def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: s
             block = ["", "", "", f"{scores['n']:,}"]
             block[position] = f"{scores[key]:.3f}"
             row += block
-        table.add_row(*row, style="bold" if key == monitored else "")
-    return table
+        bold += [len(rows)] if key == monitored else []
+        rows.append(row)
+    header = ["", *(f"{part}\n{column}" for part in parts for column in ("prec.", "recall", "F1", "n"))]
+    return fitted(title, header, rows, WIDTH, bold=bold)

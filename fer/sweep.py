@@ -16,12 +16,12 @@ from omegaconf import DictConfig, flag_override
 
 from fer import config_check, run_record
 from fer.continuing import checkpoint_of
-from fer.display import cell, plain, say, write_csv
+from fer.display import plain, say, write_csv
 from fer.errors import ConfigError
+from fer.run_files import at_epoch, read_history, read_metrics
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 _FAILURE = "error.txt"
 _REPEATS = ("seed", "data.fold")  # jobs that differ in these alone repeat one another
@@ -127,8 +127,6 @@ def overrides_of(job: Path) -> list[str]:
 
 def collect(folder: Path) -> list[dict[str, Any]]:
     """Return a row for each job of a sweep: overrides, score, folder; best first, failed jobs last."""
-    from fer.results import read_metrics
-
     rows = []
     for job in sorted(path for path in folder.iterdir() if (path / ".hydra" / "overrides.yaml").is_file()):
         overrides = overrides_of(job)
@@ -137,19 +135,16 @@ def collect(folder: Path) -> list[dict[str, Any]]:
             "overrides": dict(o.partition("=")[::2] for o in overrides),
             "folder": job,
         }
-        if (job / "metrics.json").is_file():
-            metrics = read_metrics(job / "metrics.json")
-            row |= {split: metrics[split] for split in ("val", "test") if split in metrics}
-            if "best_score" in metrics:
-                epoch = metrics["best_epoch"]
-                row |= {"monitor": metrics["monitor"], "score": metrics["best_score"], "epoch": epoch}
-                row |= _training(job, metrics["best_epoch"])
-            else:  # of fer.test, which chooses nothing
-                row |= {"monitor": "test/accuracy", "score": metrics["test"]["accuracy"], "epoch": ""}
-            row |= {"stamp": metrics["stamp"], "tta": metrics["tta"]}
+        if (job / "metrics.json").exists():
+            try:
+                row |= _scored(job)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                row = {key: row[key] for key in ("job", "overrides", "folder")}
+                row["error"] = f"its metrics.json or history.csv is damaged ({error})"
         else:
-            error = job / _FAILURE
-            row["error"] = error.read_text().strip().splitlines()[0] if error.is_file() else "did not finish"
+            failure = job / _FAILURE
+            said = failure.read_text(errors="replace").strip().splitlines() if failure.is_file() else []
+            row["error"] = said[0] if said else "did not finish"
         rows.append(row)
     if not any(row.get("epoch") for row in rows):
         return rows  # tests of checkpoints stay in their order: the best of them would be chosen on the test split
@@ -160,10 +155,21 @@ def collect(folder: Path) -> list[dict[str, Any]]:
     )
 
 
+def _scored(job: Path) -> dict[str, Any]:
+    """Return what a finished job scored."""
+    metrics = read_metrics(job / "metrics.json")
+    row: dict[str, Any] = {split: metrics[split] for split in ("val", "test") if split in metrics}
+    if "best_score" in metrics:
+        epoch = metrics["best_epoch"]
+        row |= {"monitor": metrics["monitor"], "score": float(metrics["best_score"]), "epoch": epoch}
+        row |= _training(job, epoch)
+    else:  # of fer.test, which chooses nothing
+        row |= {"monitor": "test/accuracy", "score": float(metrics["test"]["accuracy"]), "epoch": ""}
+    return row | {"stamp": metrics["stamp"], "tta": metrics["tta"]}
+
+
 def _training(job: Path, epoch: int) -> dict[str, Any]:
     """Return the training accuracy at an epoch, and the gap between the losses of validation and training."""
-    from fer.results import at_epoch, read_history
-
     history = read_history(job / "history.csv") if (job / "history.csv").is_file() else {}
     accuracy, loss, val_loss = (at_epoch(history, epoch, key) for key in ("train/accuracy", "train/loss", "val/loss"))
     return {
@@ -197,8 +203,6 @@ def report() -> None:
         return
     from rich.console import Console
 
-    from fer.results import said_of_tta
-
     # What all jobs have in common tells none of them apart.
     keys = list(dict.fromkeys(key for row in rows for key in row["overrides"]))
     varied = [key for key in keys if len({row["overrides"].get(key) for row in rows}) > 1] or keys
@@ -211,16 +215,17 @@ def report() -> None:
     write_csv(_folder / "sweep.csv", [*header, "folder", "error", "stamp"], full)
     order = ", best first" if any(row.get("epoch") for row in rows) else ""
     ttas = {row["tta"] for row in rows if "tta" in row}
-    tta = said_of_tta(ttas.pop()) if len(ttas) == 1 else ""
-    console, title = Console(), f"{len(rows)} jobs{order}{tta}"
+    tta = ttas.pop() if len(ttas) == 1 else "none"
+    said = "" if tta == "none" else f"; scores with tta={tta}"
+    console, title = Console(), f"{len(rows)} jobs{order}{said}"
     if len(varied) <= 4:
-        console.print(_table(title, header, lines, varied))
+        _print(console, title, header, lines, 1 + len(varied))
     else:  # a search: side by side, its choices would leave no room for the scores
         end, best_lines = 1 + len(varied), lines[:3]
-        console.print(_table(title, [header[0], *header[end:]], [[line[0], *line[end:]] for line in lines], []))
-        jobs = ["", *(line[0] for line in best_lines)]
-        turned = [[key, *(_rounded(line[place]) for line in best_lines)] for place, key in enumerate(varied, 1)]
-        console.print(_table("choices of the best (all of them: sweep.csv)", jobs, turned, jobs))
+        _print(console, title, [header[0], *header[end:]], [[line[0], *line[end:]] for line in lines], 1)
+        jobs = ["job", *(line[0] for line in best_lines)]
+        turned = [[key, *(line[place] for line in best_lines)] for place, key in enumerate(varied, 1)]
+        _print(console, "choices of the best (all of them: sweep.csv)", jobs, turned, 1)
     _print_means(console, rows, varied, [("", "score"), *scores])
     for row in rows:
         if row.get("stamp"):
@@ -274,23 +279,15 @@ def _lines(rows: Sequence[dict[str, Any]], varied: Sequence[str], scores: Sequen
     return lines
 
 
-def _rounded(value: str) -> str:
-    """Return a number of many digits, as a search draws them, with four; anything else as it is."""
-    try:
-        return f"{float(value):.4g}" if len(value) > 8 else value
-    except ValueError:
-        return value
+def _print(console: "Console", title: str, header: Sequence[str], lines: Sequence[Sequence[str]], words: int) -> None:
+    """Print a table as wide as the terminal, the first columns (jobs and choices) rounded and aligned left."""
+    from rich.text import Text
 
+    from fer.tables import fitted, rounded
 
-def _table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]], choices: Sequence[str]) -> "Table":
-    from rich.table import Table
-
-    table = Table(title=cell(title), title_justify="left", box=None, collapse_padding=True, pad_edge=False)
-    for name in header:  # where a terminal is narrow, names of several words wrap, and keys stay whole
-        table.add_column(cell(name), justify="left" if name in choices else "right", no_wrap=" " not in name)
-    for line in lines:
-        table.add_row(*map(cell, line))
-    return table
+    rows = [[line[0], *map(rounded, line[1:])] for line in lines]
+    for part in fitted(title, header, rows, console.width, words):
+        console.print(part, soft_wrap=isinstance(part, Text))
 
 
 def _print_means(
@@ -314,7 +311,7 @@ def _print_means(
             spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
             cells.append(f"{mean(values):.4f}{spread}" if values else "")
         lines.append([*choice, str(len(group)), *cells])
-    console.print(_table(f"mean and standard deviation over {' and '.join(repeated)}", header, lines, choices))
+    _print(console, f"mean and standard deviation over {' and '.join(repeated)}", header, lines, len(choices))
 
 
 def _draw(folder: Path, rows: Sequence[dict[str, Any]], choices: Sequence[str]) -> None:

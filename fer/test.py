@@ -29,7 +29,7 @@ def evaluate(cfg: "DictConfig") -> None:
 
     from omegaconf import OmegaConf
 
-    from fer import evaluation, leak_check, results, run_folder, run_record
+    from fer import evaluation, leak_check, results, run_files, run_folder, run_record
     from fer.build import build
     from fer.checkpoint import load_checkpoint, load_module
     from fer.label_space import align
@@ -40,6 +40,7 @@ def evaluate(cfg: "DictConfig") -> None:
     run_folder.quieten(first=True)
 
     # The model, from the checkpoint alone.
+    mark = run_files.checkpoint_mark(config["ckpt"])  # of what is read here: its run may go on and write the next
     checkpoint = load_checkpoint(config["ckpt"])
     module = load_module(config["ckpt"], packages=config["trust"] if isinstance(config["trust"], list) else ())
     module.tta = config["tta"]
@@ -57,7 +58,7 @@ def evaluate(cfg: "DictConfig") -> None:
     trainer = results.scorer(run, config["accelerator"], config["precision"], show_bar=config["progress"])
     predictions = results.predict(module, datamodule, split, trainer)
     found = leak_check.find(checkpoint, datamodule.samples.images, predictions.rows)
-    metrics = evaluation.write(run, config, predictions, datamodule, space, found)
+    metrics = evaluation.write(run, config, predictions, datamodule, space, found, mark)
     evaluation.print_tables(metrics, run)
 
 

@@ -114,7 +114,7 @@ def test_history_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
 
 
 def test_older_runs_counted_epochs_from_0(tmp_path: Path) -> None:
-    from fer.results import at_epoch, read_history, read_metrics
+    from fer.run_files import at_epoch, read_history, read_metrics
 
     path = tmp_path / "history.csv"
     path.write_text("epoch,step,val/loss\n0,9,1.0\n1,19,0.5\n")

@@ -2,11 +2,17 @@
 
 import csv
 import json
+import os
+import re
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import TINY
+import yaml
+from conftest import TINY, Run
 from scipy.stats import binomtest
 
 Here = Callable[..., Path]
@@ -29,15 +35,20 @@ def answers(folder: Path, split: str) -> dict[str, bool]:
         return {row["id"]: row["label"] == row["predicted"] for row in csv.DictReader(file) if row["split"] == split}
 
 
+def table_of(report: Path) -> list[dict[str, str]]:
+    with (report / "report.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_two_runs_and_their_tests(
     two_runs: tuple[Path, Path], run_here: Here, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     report = run_here("fer.report", f"runs=[{tmp_path}/runs,{tmp_path}/tests]", name="report")
-    with (report / "report.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = table_of(report)
     metrics = {run.name: json.loads((run / "metrics.json").read_text()) for run in two_runs}
-    best = max(metrics, key=lambda name: metrics[name]["best_score"])
+    best = max(metrics, key=lambda name: metrics[name]["val"]["accuracy"])
     assert [row["run"] for row in rows] == [best, *(name for name in metrics if name != best)]
+    (tested_on,) = {key for key in rows[0] if key.startswith("synthetic") and key.endswith("test")}
     for row in rows:
         own = metrics[row["run"]]
         tested = json.loads((tmp_path / "tests" / row["run"] / "metrics.json").read_text())
@@ -45,10 +56,12 @@ def test_two_runs_and_their_tests(
         assert row["test"] == f"{own['test']['accuracy']:.3f}"
         assert row["val, last epoch"] == f"{own['last_epoch']['val']['accuracy']:.3f}"
         assert "test, last epoch" not in row
-        assert row["synthetic test"] == f"{tested['test']['accuracy']:.3f}"
-        with (tmp_path / "runs" / row["run"] / "history.csv").open(newline="") as file:
-            history = list(csv.DictReader(file))
-        assert row["train"] == f"{float(history[own['best_epoch'] - 1]['train/accuracy']):.3f}"
+        assert row[tested_on] == f"{tested['test']['accuracy']:.3f}"
+        assert row[f"{tested_on} 95% low"] == f"{tested['test']['accuracy_95'][0]:.3f}"
+        assert "train" not in row, "the runs augment: it would be of other images"
+        assert tested["checkpoint"] == str(tmp_path / "runs" / row["run"] / "checkpoints" / "best.ckpt")
+        assert tested["checkpoint_mark"] == own["checkpoint_mark"]
+        assert tested["dataset"] != own["dataset"]
     assert {row["run"]: row["model"] for row in rows} == {"first": "simple_conv", "second": "test_resnet"}
     order = [next(run for run in two_runs if run.name == row["run"]) for row in rows]
     first, second = (answers(run, "test") for run in order)
@@ -58,9 +71,239 @@ def test_two_runs_and_their_tests(
     assert f"| test | {len(first)} | {only[0]} | {only[1]} | {p} |" in markdown
     assert f"{metrics[best]['test']['per_class']['happy']['f1']:.3f}" in markdown
     html = (report / "report.html").read_text()
-    assert html.count("data:image/png;base64,") == 2
+    assert html.count("data:image/png;base64,") == 1
+    assert html.count('<table class="matrix">') == 4
     assert "http" not in html.replace("http-equiv", "")  # nothing is fetched from anywhere
     assert "McNemar" in capfd.readouterr().out
+
+
+SCORES = {"n": 100, "accuracy": 0.5, "balanced_accuracy": 0.5, "f1_macro": 0.5}
+CLASSES = {"happy": {"f1": 0.6, "support": 99}, "sad": {"f1": 0.4, "support": 1}, "fear": {"f1": 0.0, "support": 0}}
+
+
+def scores(accuracy: float) -> dict[str, Any]:
+    interval = [accuracy - 0.05, accuracy + 0.05]
+    confusion = [[60, 39, 0], [1, 0, 0], [0, 0, 0]]
+    return {**SCORES, "accuracy": accuracy, "accuracy_95": interval, "per_class": CLASSES, "confusion": confusion}
+
+
+def dataset(name: str, root: str, pixels: str = "p") -> dict[str, Any]:
+    return {
+        "name": name, "root": root, "classes": list(CLASSES), "ids": "i", "labels": "l", "pixels": pixels,
+        "input": [48, 48, "pad"],
+    }  # fmt: skip
+
+
+def make_run(folder: Path, accuracy: float, seed: int = 0, lr: float = 0.1, augment: bool = True, **other: Any) -> Path:
+    """Leave what a finished run leaves."""
+    folder.mkdir(parents=True)
+    metrics = {
+        "model": "net", "stamp": None, "monitor": "val/loss", "best_score": 1.0, "best_epoch": 2, "epochs": 2,
+        "last_epoch": {"epoch": 2}, "val": scores(accuracy), "test": scores(accuracy), "data": "folder",
+        "dataset": dataset("folder", "/data/x"), "checkpoint_mark": f"mark of {folder.name}", **other,
+    }  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    config = {"seed": seed, "optimizer": {"lr": lr}, "transforms": {"flip": {"p": 0.5}} if augment else {}}
+    config |= {"output_dir": str(folder), "callbacks": {"best": {"dirpath": f"{folder}/checkpoints"}}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "history.csv").write_text("epoch,train/accuracy,val/loss\n1,0.4,0.4\n2,0.75,0.5\n")
+    ids = "".join(f"{split},im{i},happy,{'happy' if i % 3 else 'sad'}\n" for split in ("val", "test") for i in range(9))
+    (folder / "predictions.csv").write_text("split,id,label,predicted\n" + ids)
+    return folder
+
+
+def make_test(folder: Path, run: Path, accuracy: float, **other: Any) -> Path:
+    """Leave what a test leaves."""
+    folder.mkdir(parents=True)
+    seen = {"known": True, "trained_on": "folder", "images": 9, "in_training": 0, "in_training_exactly": 0}
+    metrics = {
+        "data": "folder", "split": "all", "tta": "none", "stamp": None, "label_space": {"merged": {}},
+        "checkpoint": str(run / "checkpoints" / "best.ckpt"), "checkpoint_mark": f"mark of {run.name}",
+        "dataset": dataset("folder", "/data/y", "q"), "seen": {**seen, "chose_the_checkpoint": 0},
+        "test": scores(accuracy), **other,
+    }  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def test_each_dataset_has_its_group_in_the_order_of_validation(tmp_path: Path, run_here: Here) -> None:
+    runs = tmp_path / "runs"
+    make_run(runs / "a", 0.5, best_score=0.1)
+    make_run(runs / "b", 0.7, best_score=0.9, monitor="val/f1_macro")  # each by its own monitor: a loss, a score
+    make_run(runs / "moved", 0.6, dataset=dataset("folder", "/tmp/node7/x"))  # a copy of the same images
+    make_run(runs / "larger", 0.4, dataset={**dataset("folder", "/data/x", "other"), "input": [96, 96, "pad"]})
+    make_run(runs / "other", 0.9, dataset=dataset("folder", "/data/y", "q"))
+    make_run(runs / "replaced", 0.8, dataset=dataset("folder", "/data/x", "r"))  # other images of the same names
+    make_run(runs / "few", 0.95, dataset={**dataset("folder", "/data/x"), "classes": ["happy", "sad"]})
+    rows = table_of(run_here("fer.report", "runs=runs", name="report"))
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(row["data"], []).append(row["run"])
+    assert sorted(groups.values()) == [["b", "moved", "a", "larger"], ["few"], ["other"], ["replaced"]]
+
+
+def test_tests_find_their_run_and_two_datasets_of_one_name_are_two_columns(
+    tmp_path: Path, run_here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    run = make_run(runs / "a", 0.5)
+    make_test(runs / "t" / "y", run, 0.31)
+    make_test(runs / "t" / "z", run, 0.32, dataset=dataset("folder", "/data/z", "r"))
+    make_test(runs / "t" / "relative", Path("runs/a"), 0.33, split="train", checkpoint_mark=None)
+    make_test(runs / "t" / "moved", Path("/somewhere/else/a"), 0.34, split="val")
+    (tmp_path / "elsewhere").mkdir()
+    (run / "checkpoints").mkdir()
+    with zipfile.ZipFile(run / "checkpoints" / "best.ckpt", "w"):
+        pass
+    os.utime(run / "checkpoints" / "best.ckpt", (1, 1))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (row,) = table_of(run_here("fer.report", f"runs={runs}", name="report"))
+    assert (row["folder (y) all"], row["folder (z) all"]) == ("0.310", "0.320")
+    assert (row["folder (y) train"], row["folder (y) val"]) == ("0.330", "0.340")
+
+
+def test_a_test_of_an_earlier_checkpoint_is_left_out(
+    tmp_path: Path, run_here: Here, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "runs" / "a", 0.5)
+    make_test(tmp_path / "runs" / "t", run, 0.31, checkpoint_mark="mark of an earlier one")
+    report = run_here("fer.report", "runs=runs", name="report")
+    assert "0.310" not in (report / "report.csv").read_text()
+    for text in (capfd.readouterr().out, (report / "report.md").read_text().replace("\\", "")):
+        assert f"runs/t: is a test of an earlier checkpoint of {run}" in text
+
+
+def test_no_mcnemar_on_different_images(tmp_path: Path, run_here: Here, capfd: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "runs" / "a", 0.5)
+    run = make_run(tmp_path / "runs" / "b", 0.6)
+    run_here("fer.report", "runs=runs", name="same")
+    assert re.search(r"^test +9 +0 +0 +1$", capfd.readouterr().out, re.MULTILINE)
+    text = (run / "predictions.csv").read_text()
+    (run / "predictions.csv").write_text(text.replace("test,im3,", "test,im300,"))
+    run_here("fer.report", "runs=runs", name="other_split")
+    said = capfd.readouterr().out
+    assert "test: the two runs have answered on other images" in said
+    assert re.search(r"^val +9 +0 +0 +1$", said, re.MULTILINE)
+    shutil.rmtree(run)
+    make_run(run, 0.6, dataset=dataset("folder", "/data/y", "q"))
+    run_here("fer.report", "runs=runs", name="other_data")
+    said = capfd.readouterr().out
+    assert "test: is of two different datasets" in said
+    assert "McNemar" not in said
+
+
+def spoil(run: Path, how: str) -> None:
+    metrics = run / "metrics.json"
+    if how == "null":
+        metrics.write_text("null")
+    elif how == "truncated":
+        metrics.write_text(metrics.read_text()[:200])
+    elif how == "a word for a number":
+        metrics.write_text(metrics.read_text().replace('"accuracy": 0.6', '"accuracy": "[/x]"'))
+    elif how == "no table":
+        metrics.write_text(metrics.read_text().replace("[60, 39, 0]", "[60]"))
+    elif how == "nested":
+        metrics.write_text("[" * 100_000)
+    elif how == "bytes":
+        metrics.write_bytes(b"\xff\xfe{}")
+    elif how == "pipe":
+        metrics.unlink()
+        os.mkfifo(metrics)
+    elif how == "folder":
+        metrics.unlink()
+        metrics.mkdir()
+    elif how.startswith("history"):
+        (run / "history.csv").unlink()
+        os.mkfifo(run / "history.csv") if "pipe" in how else (run / "history.csv").write_text("epoch,x\n1,[/b]\n\0")
+    elif how == "config":
+        (run / "config.yaml").write_text("a: &a [1]\nb: *a")
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["null", "truncated", "a word for a number", "no table", "nested", "bytes", "pipe", "folder",
+     "history", "history is a pipe", "config"],
+)  # fmt: skip
+def test_one_bad_run_is_named_and_the_report_goes_on(
+    tmp_path: Path, run_here: Here, capfd: pytest.CaptureFixture[str], how: str
+) -> None:
+    make_run(tmp_path / "runs" / "good", 0.5)
+    bad = make_run(tmp_path / "runs" / "[/b]=bad", 0.6)
+    spoil(bad, how)
+    report = run_here("fer.report", "runs=runs", name="report")
+    names = [row["run"].lstrip("'") for row in table_of(report)]
+    assert names == (["[/b]=bad", "good"] if how.startswith(("history", "config")) else ["runs/good"])
+    assert re.search(rf"{re.escape(str(bad))}: \S+ cannot be read", capfd.readouterr().out)
+    assert "[/b]=bad" in (report / "report.html").read_text()
+
+
+def test_a_folder_without_permission_is_named(
+    tmp_path: Path, run_here: Here, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "runs" / "good", 0.5)
+    make_run(tmp_path / "runs" / "closed", 0.5)
+    scandir = os.scandir
+
+    def refused(path: str) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    run_here("fer.report", "runs=runs", name="report")
+    assert "closed: the folder cannot be read (Permission denied)" in capfd.readouterr().out
+
+
+def test_means_over_seeds_and_what_may_be_chance(tmp_path: Path, run_here: Here) -> None:
+    for seed, accuracy in enumerate((0.60, 0.64)):
+        make_run(tmp_path / "runs" / f"low{seed}", accuracy, seed=seed)
+    make_run(tmp_path / "runs" / "high", 0.61, lr=0.3)
+    report = run_here("fer.report", "runs=runs", name="report")
+    latex = (report / "report.tex").read_text()
+    assert "net & lr=0.1 & 2 & \\textbf{0.620} $\\pm$ 0.028" in latex
+    assert "net & lr=0.3 & 1 & 0.610 {\\scriptsize (0.560--0.660)}" in latex
+    assert "leads net lr=0.3 by 0.010, within its deviation over seeds" in latex
+    markdown = (report / "report.md").read_text()
+    assert "| **0.640** (0.590-0.690) |" in markdown
+    assert "by 0.030, within its 95 % interval (0.590-0.690)" in markdown
+    assert "| 0.600 | 0.400 | - |" in markdown, "a class without images has no score"
+
+
+def test_the_training_score_is_shown_of_runs_that_do_not_augment(tmp_path: Path, run_here: Here) -> None:
+    make_run(tmp_path / "runs" / "plain", 0.61, augment=False)
+    make_run(tmp_path / "runs" / "augmented", 0.6)
+    assert [row["train"] for row in table_of(run_here("fer.report", "runs=runs", name="report"))] == ["0.750", ""]
+
+
+def test_a_terminal_of_80_columns_shows_every_number_whole(
+    tmp_path: Path, run_here: Here, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for number in range(2):
+        name = f"2026-01-0{number}_12-00-00_an_experiment_of_a_long_name"
+        run = make_run(tmp_path / "runs" / name / "run", 0.5 + number / 10, model="vit_base_patch16_224.augreg_in21k")
+        for test in range(6):
+            where = dataset("a_dataset_of_a_long_name", f"/data/{test}", str(test))
+            make_test(
+                tmp_path / "runs" / f"t{number}{test}", run, 0.1 * test + 0.001, dataset=where, checkpoint_mark=None
+            )
+    run_here("fer.report", "runs=runs", name="report")
+    tables = capfd.readouterr().out.partition(" leads ")[0].splitlines()[:-1]
+    assert max(map(len, tables)) <= 80
+    shown = " ".join(tables)
+    assert "…" in shown
+    assert all(shown.count(f" {0.1 * test + 0.001:.3f}") >= 2 for test in range(6))
+
+
+def test_a_report_of_many_runs_needs_no_torch(tmp_path: Path, command: Run) -> None:
+    for number in range(40):
+        make_run(tmp_path / "runs" / f"{number}", number / 40)
+    done = command("runs=runs", "hydra.run.dir=report", module="fer.report", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.returncode == 0, done.stderr
+    imported = set(re.findall(r"\| +(\w+)$", done.stderr, re.MULTILINE))
+    assert "matplotlib" in imported
+    assert not imported & {"torch", "pytorch_lightning", "pandas", "scipy", "sklearn"}
+    assert "Of the 10 best of 40 runs: 39, 38," in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_the_last_epoch_stands_beside_the_best(train_here: Here) -> None:

@@ -21,7 +21,7 @@ from fer.data.labels import BASIC, EMOTIONS
 from fer.data.samples import Samples
 from fer.data.votes import COLUMNS, MODES, distributions, read_votes
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError
-from fer.results import read_history
+from fer.run_files import read_history
 
 needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the real votes are not here")
 REAL = SHARED / "data/fer2013new.csv.gz"
