@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests never touch the network
+_state = tempfile.TemporaryDirectory(prefix="fer-state-")
+os.environ["XDG_STATE_HOME"] = _state.name  # nor the user's key
 REPO = Path(__file__).parents[1]
 SHARED = REPO.parent / "shared"  # real data; tests that need it are skipped where it is absent
 
