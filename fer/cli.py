@@ -18,7 +18,7 @@ from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -28,6 +28,7 @@ from fer.config_check import conf_dir
 from fer.continuing import continued
 from fer.display import plain
 from fer.errors import FERError, Interrupted, did_you_mean
+from fer.quoting import quoted
 from fer.run_check import lower_is_better
 
 CHILD = "FER_CHILD"
@@ -73,6 +74,14 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except FERError as error:
         sweep.report()
         _end(f"error: {error}", _CONFIG_ERROR)
+    except OverrideParseException as error:
+        key, given, value = str(error.override).partition("=")
+        remedy = (
+            f"Close each bracket, or, if the value is text, give it quotes of its own: '{key}=\"{value}\"'"
+            if given
+            else "Choices are written key=value."
+        )
+        _end(f"error: {error.override}: cannot be read. {remedy}", _CONFIG_ERROR)
     except (HydraException, OmegaConfBaseException) as error:
         sweep.report()
         _end(f"error: {explain(str(error), config_name)}", _CONFIG_ERROR)
@@ -152,14 +161,6 @@ def _remove_unused(folder: Path) -> None:
 def _end(message: str, code: int) -> None:
     print(plain(message, keep="\n\t"), file=sys.stderr, flush=True)
     sys.exit(code)
-
-
-def quoted(override: str) -> str:
-    """Put a value that holds ``=`` (a path to ``epoch=0.ckpt``) into the quotes that Hydra's grammar asks for."""
-    key, _, value = override.partition("=")
-    if "=" not in value or value[0] in "'\"[{$" or key.startswith("-") or "," in value:
-        return override
-    return f'{key}="{value}"'
 
 
 def rewrite(argv: list[str]) -> list[str]:

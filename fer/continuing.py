@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 
 from fer import config_check, run_record
 from fer.errors import ConfigError, FERError, listing
+from fer.quoting import quote, unquote
 from fer.run_lock import is_locked
 from fer.run_record import RunRecord
 
@@ -38,7 +39,7 @@ def continued(flags: list[str], overrides: list[str]) -> list[str]:
     asked = [o for o in overrides if o.startswith(("resume=", "ckpt="))]
     rest = [o for o in overrides if o not in asked and not o.startswith("trust=")]
     key, _, text = asked[-1].partition("=")
-    text = text.strip("'\"")
+    text = unquote(text)
     if text in ("", "null"):
         if key == "resume":
             raise FERError("resume=: needs a run: resume=outputs/<name>/<time>, or resume=last for the newest.")
@@ -58,13 +59,13 @@ def continued(flags: list[str], overrides: list[str]) -> list[str]:
         flags = flags + [part for folder in record.config_dirs[:1] for part in ("--config-dir", folder)]
     # Of a sweep's job, the job alone; the sweep's folder holds an Optuna study. Hydra's own record stays as it was.
     where = [
-        f'hydra.run.dir="{run}"',
-        f'hydra.sweep.dir="{run.parent}"',
+        f"hydra.run.dir={quote(run)}",
+        f"hydra.sweep.dir={quote(run.parent)}",
         "hydra.mode=RUN",
         "hydra.output_subdir=null",
     ]
     if checkpoint is not None:
-        where.append(f'ckpt="{checkpoint.resolve()}"')
+        where.append(f"ckpt={quote(checkpoint.resolve())}")
     return [*flags, *record.overrides, *record.searchpath, *rest, *where]
 
 
@@ -233,7 +234,7 @@ def _check_rest(asked: str, run: Path, record: RunRecord, rest: Sequence[str]) -
                 f"{override}: {asked} goes on with a run on {before}, in its own folder. It cannot go on with other "
                 f"data: leave {override} out, or start a run of its own on it, without {asked.partition('=')[0]}=."
             )
-        if key in ("output_dir", "hydra.run.dir") and Path(value.strip("'\"")).resolve() != run:
+        if key in ("output_dir", "hydra.run.dir") and Path(unquote(value)).resolve() != run:
             raise FERError(f"{override}: {asked} goes on in the run's own folder, {run}. Leave {key} out.")
 
 

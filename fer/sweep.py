@@ -18,6 +18,7 @@ from fer import config_check, run_record
 from fer.continuing import checkpoint_of
 from fer.display import plain, say, write_csv
 from fer.errors import ConfigError
+from fer.quoting import quote
 from fer.run_files import at_epoch, read_history, read_metrics
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def take_up(cfg: DictConfig) -> float | None:
         cfg.ckpt = str(checkpoint.resolve())
         job = cast(DictConfig, HydraConfig.instance().cfg)
         with flag_override(job, "readonly", False):  # for the job's other processes
-            composed.overrides.task.append(f'ckpt="{cfg.ckpt}"')
+            composed.overrides.task.append(f"ckpt={quote(cfg.ckpt)}")
     return None
 
 

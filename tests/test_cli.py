@@ -35,6 +35,8 @@ from conftest import REPO, TINY, Run
             ["optimizer=timm", "optimizer.name=radm"],
             "optimizer.name=radm: no such optimiser. Did you mean 'radam'",
         ),
+        (["optimizer.lr=a (b)"], "optimizer.lr=a (b): cannot be read. Close each bracket, or"),
+        (["happy sad"], "happy sad: cannot be read. Choices are written key=value."),
         (["optimizer.lr=fast"], "optimizer.lr=fast: must be a number"),
         (["optimizer.lr=-1"], "optimizer.lr=-1: must be above 0."),
         (["data.batch_size=1.5"], "data.batch_size=1.5: must be a whole number"),

@@ -1,0 +1,65 @@
+"""Paths and names as people have them, in Hydra's grammar: with spaces, brackets, ``,``, ``=``, ``~``, any letters."""
+
+import os
+import re
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+
+# What the last part of a key is called where its value is a path or a name.
+_TEXT = (
+    "root", "ckpt", "resume", "output_dir", "dir", "subdir", "cache_dir", "exclude", "runs", "checkpoint_path",
+    "probabilities", "name", "storage",
+)  # fmt: skip
+
+
+def quote(text: object) -> str:
+    """Return text in the quotes in which Hydra takes it letter by letter."""
+    return QuotedString(str(text), Quote.single).with_quotes()
+
+
+def unquote(value: str) -> str:
+    """Return the text that an override's value stands for; a value that is no text as it is."""
+    try:
+        parsed = OverridesParser.create().parse_override(f"key={value}").value()
+    except HydraException:
+        return value
+    return parsed if isinstance(parsed, str) else value
+
+
+def quoted(override: str) -> str:
+    """Put an override's value into quotes if it is a path or a name that Hydra's grammar takes for something else."""
+    key, _, value = override.partition("=")
+    if not value or key.startswith("-") or value[0] in "'\"" or _is_text(override, value):
+        return override
+    if _is_there(value) or ("=" in value and value[0] not in "[{$" and "," not in value):
+        return f"{key}={quote(value)}"
+    return f"{key}={quote(value)}" if key.rpartition(".")[2] in _TEXT and not _is_read(override) else override
+
+
+def _is_text(override: str, value: str) -> bool:
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        return not parsed.is_sweep_override() and parsed.value() == value
+    except HydraException:
+        return False
+
+
+def _is_read(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
+
+
+def _is_there(value: str) -> bool:
+    """Say whether a value names a file or folder; numbers and words that also are one stay what they are."""
+    if re.fullmatch(r"[\w.+-]+", value):
+        return False
+    try:
+        return os.path.lexists(Path(value).expanduser())
+    except (OSError, RuntimeError, ValueError):
+        return False
