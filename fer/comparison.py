@@ -313,13 +313,20 @@ def _groups(runs: Sequence[Run], score: str) -> list[Group]:
         for test in run.tests.values():
             test.dataset = known(test.dataset)
     labels = dict(zip(map(id, datasets), _labels(datasets), strict=True))
+    tests = [test for run in runs for test in run.tests.values()]
+    sizes: dict[str, set[int]] = {}
+    for test in tests:
+        test.column = " ".join((labels[id(test.dataset)], *test.kind))
+        sizes.setdefault(test.column, set()).add(test.metrics["test"]["n"])
+    for test in tests:
+        if len(sizes[test.column]) > 1:  # classes or images were left out: scores of other images
+            test.column += f" (n {test.metrics['test']['n']:,})"
     for run in runs:
         found, run.tests = list(run.tests.values()), {}
         for test in sorted(found, key=lambda test: str(test.folder)):
-            column = " ".join((labels[id(test.dataset)], *test.kind))
             if any(test.metrics["test"] == other.metrics["test"] for other in run.tests.values()):
                 continue  # the same test, made twice
-            test.column = _free(column, run.tests)
+            test.column = _free(test.column, run.tests)
             run.tests[test.column] = test
     for run, name in zip(runs, short_names([run.folder for run in runs]), strict=True):
         run.name = name

@@ -17,21 +17,26 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1800px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #8884; }
-h1, h2, h3, p, nav a { overflow-wrap: anywhere; } h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; } p { max-width: 80ch; }
-p:has(img) { max-width: none; }
+h1, h2, h3, p, li, nav a { overflow-wrap: anywhere; } p, li { max-width: 80ch; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; } p:has(img) { max-width: none; }
 nav a { margin-right: 1rem; display: inline-block; } img { max-width: 100%; background: white; border-radius: 4px; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #8883; white-space: nowrap; }
 th { vertical-align: bottom; white-space: normal; } td.word, th.word { text-align: left; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; z-index: 1; }
-td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: min(14rem, 34vw); max-width: 40vw; }
+.stamp { color: #c00; font-weight: bold; } .note { color: #777; } code { background: #8882; padding: 0 .25em; }
+.long td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: min(16rem, 34vw); max-width: 40vw; }
 small { opacity: .7; margin-left: .3em; }
 .matrices { display: flex; flex-wrap: wrap; gap: 1.5rem 2.5rem; }
 figure { margin: 0; max-width: 100%; overflow-x: auto; }
 figcaption { white-space: pre-line; overflow-wrap: anywhere; margin-bottom: .4rem; }
-.matrix td { min-width: 2.4em; max-width: none; padding: .3rem .2rem; text-align: center; position: static; border: 0; }
-.matrix th { font-weight: normal; text-align: left; position: static; } .matrix thead th { writing-mode: vertical-rl; }
-.stamp { color: #c00; font-weight: bold; } .note { color: #777; } code { background: #8882; padding: 0 .25em; }
+.matrix td { min-width: 2.4em; padding: .3rem .2rem; text-align: center; position: static; border: 0; }
+.matrix td { background: rgb(8 81 156 / var(--share)); } .matrix td.most { color: white; }
+.matrix th { font-weight: normal; text-align: left; position: static; border: 0; }
+.matrix thead th { writing-mode: vertical-rl; transform: rotate(180deg); }
+@media (prefers-color-scheme: dark) {
+  .matrix td { background: rgb(40 116 200 / var(--share)); } .stamp { color: #ff7b72; } .note { color: #999; }
+}
 """
 
 
@@ -63,10 +68,10 @@ def _matrix(title: str, counts: Sequence[Sequence[int]], classes: Sequence[str])
         body += f"<tr><th>{_escaped(name)} <small>{total:,}</small></th>"
         for other, count in zip(classes, row, strict=True):
             share = count / total if total else 0.0
-            style = f"background: rgb(8 81 156 / {share:.2f})" + ("; color: white" if share > 0.5 else "")
+            kind = ' class="most"' if share > 0.5 else ""
             said = _escaped(f"{count:,} of {total:,} images of {name} were taken for {other}")
             text = f"{100 * share:.0f}" if count else "<small>·</small>"
-            body += f'<td style="{style}" title="{said}">{text}</td>'
+            body += f'<td{kind} style="--share: {share:.2f}" title="{said}">{text}</td>'
         body += "</tr>"
     return (
         f"<figure><figcaption>{_escaped(title, keep=chr(10))}</figcaption>"
@@ -103,6 +108,11 @@ class Page:
         """Add a smaller heading."""
         self._add(f"<h3>{_escaped(text)}</h3>")
 
+    def list(self, lines: Sequence[str]) -> None:
+        """Add a list of sentences; nothing if there is none."""
+        if lines:
+            self._add(f"<ul>{''.join(f'<li>{_escaped(line)}</li>' for line in lines)}</ul>")
+
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> None:
         """Add a table.
 
@@ -116,9 +126,11 @@ class Page:
             kinds = [' class="word"' if number < words else "" for number in range(len(values))]
             return "".join(f"<{tag}{kind}>{_cell(value)}</{tag}>" for kind, value in zip(kinds, values, strict=True))
 
+        rows = list(rows)
         body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+        long = ' class="long"' if any(len(str(row[0])) > 28 for row in rows if row) else ""
         head = f"<thead><tr>{line('th', header)}</tr></thead>"
-        self._add(f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>')
+        self._add(f'<div class="scroll"><table{long}>{head}<tbody>{body}</tbody></table></div>')
 
     def matrices(self, matrices: Iterable[tuple[str, Sequence[Sequence[int]], Sequence[str]]]) -> None:
         """Add confusion matrices side by side: in percent of the true class, the darker the more.

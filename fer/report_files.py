@@ -39,6 +39,7 @@ def on_terminal(group: Group, score: str) -> list["Table | Text"]:
     if means := _means(group, score):
         means = _brief(means)
         header, rows = _texts(means)
+        parts.append(cell(""))
         parts += fitted("mean and standard deviation over seeds", header, rows[:_LISTED], words=len(means.words) - 1)
     return [*parts, *map(cell, lead_lines(means or table, longest=30)), cell("")]
 
@@ -114,7 +115,7 @@ def _write_markdown(path: Path, found: Found, score: str, mcnemar: tuple[list[li
     for group in found.groups:
         own = report_tables.score_table(group.runs, score)
         lines += [f"## {markdown(in_words(group, score))}", "", *scores(own), ""]
-        lines += [f"- {markdown(line)}" for line in _said(group, own, score)] + [""]
+        lines += [f"- {markdown(line)}" for line in _said(group, own)] + [""]
         if means := _means(group, score):
             lines += ["Mean and standard deviation over seeds:", "", *scores(means), ""]
             lines += [f"- {markdown(line)}" for line in lead_lines(means)] + [""]
@@ -122,7 +123,7 @@ def _write_markdown(path: Path, found: Found, score: str, mcnemar: tuple[list[li
         lines += ["F1 per class:", "", *table(header, (list(map(markdown, row)) for row in rows)), ""]
     rows, refused = mcnemar
     if rows or refused:
-        lines += ["## McNemar's test", ""]
+        lines += [f"## {markdown(report_tables.mcnemar_title(found))}", ""]
         lines += [*table(MCNEMAR_HEADER, (list(map(markdown, row)) for row in rows)), "", MCNEMAR_NOTE] if rows else []
         lines += ["", *(f"- {markdown(line)}" for line in refused)]
     lines += ["## Notes", "", f"- {COLUMNS}", f"- {TRAIN}"]
@@ -131,10 +132,14 @@ def _write_markdown(path: Path, found: Found, score: str, mcnemar: tuple[list[li
         file.write("\n".join(lines) + "\n")
 
 
-def _said(group: Group, table: ScoreTable, score: str) -> list[str]:
+def _said(group: Group, table: ScoreTable) -> list[str]:
     """Return what must be said of a group's scores: stamps, leaks, leads that may be chance."""
     stamps = [f"{run.name}: {run.stamp}" for run in group.runs if run.stamp]
-    return [*stamps, *lead_lines(table), *report_tables.leak_lines(group.runs)]
+    return [*stamps, *_lines(group, table)]
+
+
+def _lines(group: Group, table: ScoreTable) -> list[str]:
+    return [*report_tables.sample_lines(group.runs), *lead_lines(table), *report_tables.leak_lines(group.runs)]
 
 
 def _write_latex(path: Path, found: Found, score: str) -> None:
@@ -180,15 +185,15 @@ def page(found: Found, score: str, mcnemar: tuple[list[list[str]], list[str]]) -
         _add_group(made, group, score, curves=any(group is one for one in pictured))
     rows, refused = mcnemar
     if rows or refused:
-        made.section("Do the two differ? (McNemar's test)")
+        made.section("McNemar's test")
+        made.text(report_tables.mcnemar_title(found))
         if rows:
             made.table(MCNEMAR_HEADER, rows)
             made.text(MCNEMAR_NOTE, "note")
         for line in refused:
             made.text(line)
     made.section("Notes")
-    for line in (COLUMNS, TRAIN, *found.stale, *found.skipped):
-        made.text(line, "note")
+    made.list([COLUMNS, TRAIN, *found.stale, *found.skipped])
     return made
 
 
@@ -210,13 +215,11 @@ def _add_group(made: "Page", group: Group, score: str, curves: bool) -> None:
     for run in group.runs:
         if run.stamp:
             made.text(f"{run.name}: {run.stamp}", "stamp")
-    for line in [*lead_lines(own), *report_tables.leak_lines(group.runs)]:
-        made.text(line)
+    made.list(_lines(group, own))
     if means := _means(group, score):
         made.heading("Mean and standard deviation over seeds")
         made.table(*show(means), words=len(means.words) - 1)
-        for line in lead_lines(means):
-            made.text(line)
+        made.list(lead_lines(means))
     made.heading("F1 per class")
     made.table(*report_tables.class_table(group.runs), words=2)
     if any(run.history for run in group.runs):

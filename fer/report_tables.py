@@ -184,6 +184,9 @@ def lead_lines(table: ScoreTable, longest: int | None = None) -> list[str]:
         (first, words), (second, others) = sorted(scored, key=lambda one: -one[0].value)[:2]
         names = [" ".join(filter(None, one[:-1] if "runs" in table.words else one[:1])) for one in (words, others)]
         names = [shortened(name, longest or len(name)) for name in names]
+        if f"{first.value:.3f}" == f"{second.value:.3f}":
+            lines.append(f"{column}: {names[0]} and {names[1]} are equal ({first.value:.3f}).")
+            continue
         by = f"{column}: {names[0]} leads {names[1]} by {first.value - second.value:.3f}"
         if first.bounds and second.value >= first.bounds[0]:
             lines.append(f"{by}, within its 95 % interval {first.aside}: which of them is better is not known.")
@@ -230,9 +233,25 @@ def leak_lines(runs: Sequence[Run]) -> list[str]:
             else:
                 lines.append(f"{run.name}, {name}: {leak_line(seen)}")
     if clean:
-        what = "the test" if clean == 1 and not lines else f"{clean} tests"
-        lines.append(f"No image of {what} was in training (fingerprints of the images were compared).")
+        what = "the" if len(lines) + clean == 1 else f"{clean} of the {len(lines) + clean}"
+        lines.append(f"No image of {what} test{'s' if len(lines) + clean > 1 else ''} was in training.")
     return lines
+
+
+def sample_lines(runs: Sequence[Run]) -> list[str]:
+    """Say on which split the runs of a group were not scored on as many images."""
+    lines = []
+    for split in ("val", "test"):
+        counts = sorted({run.metrics[split]["n"] for run in runs if split in run.metrics})
+        if len(counts) > 1:
+            lines.append(f"{split}: not all runs were scored on the same images ({counts[0]:,} to {counts[-1]:,}).")
+    return lines
+
+
+def mcnemar_title(found: Found) -> str:
+    """Say which run is the first, and which the second."""
+    first, second = found.runs
+    return f"McNemar's test: do {first.name} (the first) and {second.name} (the second) differ?"
 
 
 def mcnemar(found: Found) -> tuple[list[list[str]], list[str]]:

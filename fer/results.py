@@ -217,7 +217,7 @@ def tell(*parts: Table | Text) -> None:
         for one in (console, uncoloured):
             one.print(part, soft_wrap=isinstance(part, Text), highlight=False)
     text = "\n" + uncoloured.file.getvalue().rstrip()  # type: ignore[attr-defined]
-    record = log.makeRecord(log.name, logging.INFO, "", 0, "%s", (text,), None)
+    record = log.makeRecord(log.name, logging.INFO, "", 0, text, (), None)  # an argument would be one line
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(record)

@@ -53,17 +53,16 @@ def fitted(
     """
     width = width or Console().width
     columns = [[plain(name, keep="\n"), *(plain(row[number]) for row in rows)] for number, name in enumerate(header)]
-    laid = [_sized(columns, width // first, width // other) for first, other in ((2, 2), (2, 3), (3, 4))]
-    columns, names, sizes = min(
-        laid, key=lambda one: len(_blocks(one[2], width))
-    )  # the least shortened that is as flat
+    shares = ((2, 2, 12), (2, 2, 0), (2, 3, 0), (3, 4, 0))
+    laid = [_sized(columns, width // first, width // other, name) for first, other, name in shares]
+    columns, names, sizes = min(laid, key=lambda one: _cost(one[2], width))
     tables: list[Table | Text] = [cell(title, "italic")] if title else []
     blocks = _blocks(sizes, width)
     for block in blocks:
         table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
         for number in block:
             table.add_column(
-                cell(names[number]), justify="left" if number < words else "right", no_wrap=True, overflow="ignore"
+                cell(names[number]), justify="left" if number < words else "right", no_wrap=True, overflow="crop"
             )
         for number, _ in enumerate(rows, 1):
             table.add_row(
@@ -73,20 +72,23 @@ def fitted(
     return tables
 
 
-def _sized(columns: Sequence[list[str]], first: int, other: int) -> tuple[list[list[str]], list[str], list[int]]:
+def _sized(
+    columns: Sequence[list[str]], first: int, other: int, least: int
+) -> tuple[list[list[str]], list[str], list[int]]:
     """Shorten the cells of columns; returns the columns, their names, wrapped, and their widths.
 
     Args:
         columns: The name of each, then its cells.
         first: How many letters the first column may take.
         other: How many another one may.
+        least: How many a name may take on a line, however short the cells below it are.
     """
     result, names, sizes = [], [], []
     for number, (name, *cells) in enumerate(columns):
         most = max(16, other if number else first)
         cells = [shortened(value, most) for value in cells] if number else _told_apart(cells, most)
         room = max([cell_len(value) for value in cells], default=0)
-        names.append(_wrapped(name if "\n" in name else shortened(name, 2 * most), room))
+        names.append(_wrapped(name if "\n" in name else shortened(name, 2 * most), max(room, least)))
         sizes.append(max(room, *(cell_len(line) for line in names[-1].split("\n"))))
         result.append([name, *cells])
     return result, names, sizes
@@ -99,6 +101,13 @@ def _told_apart(names: Sequence[str], length: int) -> list[str]:
         if len(set(short)) == len(set(names)):
             return short
     return [shortened(name, length) for name in names]
+
+
+def _cost(sizes: Sequence[int], width: int) -> tuple[bool, int]:
+    """Say whether columns of these sizes are too wide, and into how many tables they come: the less the better."""
+    blocks = _blocks(sizes, width)
+    wide = any(sum(sizes[number] + _GAP for number in block) - _GAP > width for block in blocks)
+    return wide, len(blocks)
 
 
 def _blocks(sizes: Sequence[int], width: int) -> list[list[int]]:

@@ -281,17 +281,18 @@ def test_a_terminal_of_80_columns_shows_every_number_whole(
     monkeypatch.setenv("COLUMNS", "80")
     for number in range(2):
         name = f"2026-01-0{number}_12-00-00_an_experiment_of_a_long_name"
-        run = make_run(tmp_path / "runs" / name / "run", 0.5 + number / 10, model="vit_base_patch16_224.augreg_in21k")
+        run = make_run(tmp_path / "runs" / name / "run", 0.5 + number / 100, model="vit_base_patch16_224.augreg_in21k")
         for test in range(6):
             where = dataset("a_dataset_of_a_long_name", f"/data/{test}", str(test))
             make_test(
                 tmp_path / "runs" / f"t{number}{test}", run, 0.1 * test + 0.001, dataset=where, checkpoint_mark=None
             )
     run_here("fer.report", "runs=runs", name="report")
-    tables = capfd.readouterr().out.partition(" leads ")[0].splitlines()[:-1]
+    tables = capfd.readouterr().out.partition("\nreport: ")[0].splitlines()
     assert max(map(len, tables)) <= 80
     shown = " ".join(tables)
     assert "…" in shown
+    assert max(len(line.rstrip()) for line in tables) > 60, "the width is used"
     assert all(shown.count(f" {0.1 * test + 0.001:.3f}") >= 2 for test in range(6))
 
 
