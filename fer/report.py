@@ -43,7 +43,9 @@ def report(cfg: "DictConfig") -> None:
         for part in report_files.on_terminal(group, score):
             console.print(part, soft_wrap=isinstance(part, Text))
     rows, refused = mcnemar
-    for part in fitted(report_tables.mcnemar_title(found), report_tables.MCNEMAR_HEADER, rows) if rows else []:
+    for part in (
+        fitted(report_tables.mcnemar_title(found, longest=18), report_tables.MCNEMAR_HEADER, rows) if rows else []
+    ):
         console.print(part, soft_wrap=isinstance(part, Text))
     for line in [*refused, *found.stale]:
         say(console, line)

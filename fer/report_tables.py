@@ -248,10 +248,10 @@ def sample_lines(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def mcnemar_title(found: Found) -> str:
-    """Say which run is the first, and which the second."""
-    first, second = found.runs
-    return f"McNemar's test: do {first.name} (the first) and {second.name} (the second) differ?"
+def mcnemar_title(found: Found, longest: int | None = None) -> str:
+    """Say which run is the first, and which the second; their names of at most so many letters."""
+    first, second = (shortened(run.name, longest or len(run.name)) for run in found.runs)
+    return f"McNemar's test: {first} is the first, {second} the second"
 
 
 def mcnemar(found: Found) -> tuple[list[list[str]], list[str]]:
