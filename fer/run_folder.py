@@ -78,7 +78,7 @@ class RecordResumed(pl.Callback):
 def _write(run: Path, config: Mapping[str, Any]) -> None:
     """Write ``config.yaml``, ``run.yaml`` and a line of ``environment.jsonl``, which has one for each start."""
     with writing(run / "config.yaml") as file:
-        yaml.safe_dump(dict(config), file, sort_keys=False)
+        yaml.safe_dump(run_record.absolute(config), file, sort_keys=False)
     run_record.write(run, run_record.of_this_command(config))
     (run / "error.txt").unlink(missing_ok=True)  # of a sweep's job that failed before
     with (run / "environment.jsonl").open("a") as file:
@@ -87,7 +87,7 @@ def _write(run: Path, config: Mapping[str, Any]) -> None:
 
 def _say_changes(path: Path, config: Mapping[str, Any]) -> None:
     try:
-        before, now = flat(yaml.safe_load(path.read_text())), flat(config)
+        before, now = flat(yaml.safe_load(path.read_text())), flat(run_record.absolute(config))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
         return  # half written by an earlier version that was killed; it is written anew
     for key in sorted({*before, *now} - {*_OF_THE_COMMAND}):

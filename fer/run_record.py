@@ -20,10 +20,12 @@ from hydra.core.hydra_config import HydraConfig
 from fer.atomic import writing
 from fer.config_check import conf_dir, options
 from fer.errors import ConfigError
+from fer.quoting import quote, unquote
 
 FILE = "run.yaml"
 _FORMAT = 1
 # What a command says of itself, and not of the run.
+_PATHS = ("root", "exclude", "votes", "cache_dir", "checkpoint_path")  # keys, by their last part, whose value is a path
 _OF_THE_COMMAND = ("ckpt=", "resume=", "trust=", "output_dir=")
 
 
@@ -55,7 +57,9 @@ def of_this_command(config: Mapping[str, Any]) -> RunRecord:
     composed = HydraConfig.get()
     task = [o for o in composed.overrides.task if not o.startswith(_OF_THE_COMMAND)]
     return RunRecord(
-        overrides=list(dict.fromkeys(reversed(task)))[::-1],  # of equal ones the last counts
+        overrides=[
+            _absolute_override(o) for o in list(dict.fromkeys(reversed(task)))[::-1]
+        ],  # of equals the last counts
         config_dirs=[
             str(Path(source.path).resolve())
             for source in composed.runtime.config_sources
@@ -63,8 +67,24 @@ def of_this_command(config: Mapping[str, Any]) -> RunRecord:
         ],
         searchpath=[o for o in composed.overrides.hydra if o.startswith("hydra.searchpath=")],
         choices={str(group): choice for group, choice in composed.runtime.choices.items() if "/" not in str(group)},
-        data=config["data"],
+        data=absolute(config["data"]),
     )
+
+
+def absolute(node: Any, key: str = "") -> Any:
+    """Return a config in which files and folders that are there have whole paths: a run may go on from anywhere."""
+    if isinstance(node, Mapping):
+        return {name: absolute(value, str(name)) for name, value in node.items()}
+    if key not in _PATHS or not isinstance(node, str):
+        return node
+    path = Path(node).expanduser()
+    return str(path.absolute()) if path.exists() else node
+
+
+def _absolute_override(override: str) -> str:
+    key, _, value = override.partition("=")
+    found = absolute(unquote(value), key.rpartition(".")[2])
+    return override if found == unquote(value) else f"{key}={quote(found)}"
 
 
 def write(run: Path, record: RunRecord) -> None:

@@ -1,5 +1,6 @@
 """Paths and names as people have them reach the commands as they are."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,8 +48,12 @@ def test_training_resuming_and_testing_in_such_folders(
     write_image_folder(data, classes=("happy", "sad"), per_class=4, size=24)
     cpu = ("accelerator=cpu", "progress=false")
     small = ("model=simple_conv", "data.num_workers=0", "trainer.max_epochs=1", "trainer.accelerator=cpu")
-    train_here("data=folder", f"data.root={data}", *small, f"output_dir={run}", name=None)
+    train_here("data=folder", f"data.root={data.name}", *small, f"output_dir={run}", name=None)
+    (tmp_path / "elsewhere").mkdir()
+    os.chdir(tmp_path / "elsewhere")
     train_here(f"resume={run}", "trainer.max_epochs=2", name=None)
     assert (run / "history.csv").read_text().count("\n") == 3
-    out = run_here("fer.test", f"ckpt={run}/checkpoints/best.ckpt", "data=folder", f"data.root={data}", *cpu)
-    assert (out / "metrics.json").exists()
+    assert "resumed with data" not in (run / "train.log").read_text()
+    for own in ((), ("data=folder", f"data.root=../{data.name}")):
+        out = run_here("fer.test", f"ckpt={run}/checkpoints/best.ckpt", *own, *cpu, name=f"test{len(own)}")
+        assert (out / "metrics.json").exists()
