@@ -170,6 +170,7 @@ class FERDataModule(pl.LightningDataModule):
         if folds != "loso" and (not isinstance(folds, int) or isinstance(folds, bool)):
             raise ConfigError(f"data.folds={folds}: must be a whole number, or loso (leave one subject out).")
         self.exclude, self.fold, self.folds = exclude, fold, folds
+        self.also_excluded: frozenset[str] = frozenset()  # ids that are left out later, by more than `exclude`
         self.select_on_test = select_on_test
         self.augment = Augment(transforms or {})
         self.features: npt.NDArray[np.float32] | None = None  # set by fer.train, from fer.features
@@ -187,8 +188,14 @@ class FERDataModule(pl.LightningDataModule):
             "image_size": self.image_size,
             "channels": self.channels,
             "fit": self.fit,
-            "excluded": listed_ids(Path(self.exclude).expanduser()) if self.exclude else (),
+            "excluded": self.excluded,
         }
+
+    @property
+    def excluded(self) -> frozenset[str]:
+        """The ids of samples that are left out later: their images may be broken."""
+        listed = listed_ids(Path(self.exclude).expanduser()) if self.exclude else frozenset()
+        return listed | self.also_excluded
 
     def setup(self, stage: str) -> None:
         """Read, select classes and make the splits; once.
@@ -198,17 +205,32 @@ class FERDataModule(pl.LightningDataModule):
         """
         if self._samples is not None:
             return
+        samples = self.chosen(None if stage == "test" else self.shares)
+        if stage != "test":
+            if self.select_on_test:
+                samples = _test_as_val(samples, self.name)
+            check_splits(samples, self.name)
+        check_subjects(samples, self.name)
+        self._samples = samples
+
+    def chosen(self, shares: Mapping[str, float] | None) -> Samples:
+        """Read the dataset, make its splits, and choose classes and samples; the others are in no split.
+
+        Args:
+            shares: The splits that are wanted, and their shares of the training images where there is none; None to
+                leave the splits as the dataset has them.
+        """
         # Sides first: which images are tested must not depend on what else is chosen or left out.
         samples = self.read()
         if self.fold is not None:
             samples = fold_of_subjects(samples, self.fold, self.folds, self.name)
-        if stage != "test" and len(samples.classes) < 2:
-            raise DatasetError(
-                f"{self.name} has one class alone ({', '.join(samples.classes)}): there is nothing to tell apart. "
-                f"Training needs images of two classes or more."
-            )
-        if stage != "test":
-            samples = carve(samples, self.shares, self.seed, self.name)
+        if shares is not None:
+            if len(samples.classes) < 2:
+                raise DatasetError(
+                    f"{self.name} has one class alone ({', '.join(samples.classes)}): there is nothing to tell apart. "
+                    f"Training needs images of two classes or more."
+                )
+            samples = carve(samples, shares, self.seed, self.name)
         samples = select_classes(samples, self.wanted, self.name)
         if self.exclude is not None:
             samples = exclude(samples, Path(self.exclude).expanduser(), self.name)
@@ -217,12 +239,7 @@ class FERDataModule(pl.LightningDataModule):
                 f"data.fold={self.fold}: of its subjects no image is left to test, with data.classes="
                 f"{list(samples.classes)} and data.exclude={self.exclude}. Choose another fold, or fewer folds."
             )
-        if stage != "test":
-            if self.select_on_test:
-                samples = _test_as_val(samples, self.name)
-            check_splits(samples, self.name)
-        check_subjects(samples, self.name)
-        self._samples = samples
+        return samples
 
     @property
     def shares(self) -> dict[str, float]:
