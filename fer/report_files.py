@@ -40,7 +40,9 @@ def on_terminal(group: Group, score: str) -> list["Table | Text"]:
         means = _brief(means)
         header, rows = _texts(means)
         parts.append(cell(""))
-        parts += fitted("mean and standard deviation over seeds", header, rows[:_LISTED], words=len(means.words) - 1)
+        parts += fitted(
+            "mean and standard deviation over seeds or folds", header, rows[:_LISTED], words=len(means.words) - 1
+        )
     return [*parts, *map(cell, lead_lines(means or table, longest=30)), cell("")]
 
 
@@ -96,7 +98,7 @@ def _write_csv(path: Path, found: Found, score: str) -> None:
                 if column in bounded:
                     line += [f"{bound:.3f}" for bound in cell.bounds] if cell and cell.bounds else ["", ""]
             lines.append(line)
-    write_csv(path, header, lines)
+    write_csv(path, list(map(plain, header)), [list(map(plain, line)) for line in lines])
 
 
 def _write_markdown(path: Path, found: Found, score: str, mcnemar: tuple[list[list[str]], list[str]]) -> None:
@@ -117,7 +119,7 @@ def _write_markdown(path: Path, found: Found, score: str, mcnemar: tuple[list[li
         lines += [f"## {markdown(in_words(group, score))}", "", *scores(own), ""]
         lines += [f"- {markdown(line)}" for line in _said(group, own)] + [""]
         if means := _means(group, score):
-            lines += ["Mean and standard deviation over seeds:", "", *scores(means), ""]
+            lines += ["Mean and standard deviation over seeds or folds:", "", *scores(means), ""]
             lines += [f"- {markdown(line)}" for line in lead_lines(means)] + [""]
         header, rows = report_tables.class_table(group.runs)
         lines += ["F1 per class:", "", *table(header, (list(map(markdown, row)) for row in rows)), ""]
@@ -159,7 +161,7 @@ def _write_latex(path: Path, found: Found, score: str) -> None:
         words = len(table.words)
         several = any(cell.spread is not None for _, scores in table.rows for cell in scores.values())
         caption = f"{latex(group.label)}: {latex(score.replace('_', ' '))}; "
-        caption += "mean and standard deviation over seeds, of single runs the " if several else ""
+        caption += "mean and standard deviation over seeds or folds, of single runs the " if several else ""
         caption += "95\\,\\% interval in brackets. Best in bold. " + " ".join(
             latex(line) for line in lead_lines(table, longest=40)
         )
@@ -217,7 +219,7 @@ def _add_group(made: "Page", group: Group, score: str, curves: bool) -> None:
             made.text(f"{run.name}: {run.stamp}", "stamp")
     made.list(_lines(group, own))
     if means := _means(group, score):
-        made.heading("Mean and standard deviation over seeds")
+        made.heading("Mean and standard deviation over seeds or folds")
         made.table(*show(means), words=len(means.words) - 1)
         made.list(lead_lines(means))
     made.heading("F1 per class")

@@ -191,7 +191,7 @@ def lead_lines(table: ScoreTable, longest: int | None = None) -> list[str]:
         if first.bounds and second.value >= first.bounds[0]:
             lines.append(f"{by}, within its 95 % interval {first.aside}: which of them is better is not known.")
         elif first.spread is not None and first.value - second.value <= first.spread:
-            lines.append(f"{by}, within its deviation over seeds (± {first.spread:.3f}): it may be chance.")
+            lines.append(f"{by}, within its deviation over seeds or folds (± {first.spread:.3f}): it may be chance.")
     return lines
 
 

@@ -47,14 +47,20 @@ def read_history(path: Path) -> dict[str, list[float]]:
     try:
         rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
         columns = rows[0] if rows else {}
-        history = {key: [float(row[key]) if row[key] else math.nan for row in rows] for key in columns}
+        history = {key: [_number(row[key]) for row in rows] for key in columns}
     except (csv.Error, TypeError) as error:
         raise ValueError("it is no table of numbers") from error
-    if history and not all(epoch >= 0 for epoch in history.get("epoch", [math.nan])):
+    if history and not all(0 <= epoch < 1e9 for epoch in history.get("epoch", [math.nan])):
         raise ValueError("it has no column of epochs")
     if history.get("epoch") and min(history["epoch"]) == 0:  # of an older run: it counted from 0
         history["epoch"] = [epoch + 1 for epoch in history["epoch"]]
     return history
+
+
+def _number(text: str | None) -> float:
+    """Return a score that was a float32, which no number beyond those can have been; NaN where there is none."""
+    value = float(text) if text else math.nan
+    return math.copysign(math.inf, value) if abs(value) > 3.5e38 else value
 
 
 def at_epoch(history: Mapping[str, Sequence[float]], epoch: int, column: str) -> float | None:

@@ -286,6 +286,7 @@ def _print(console: "Console", title: str, header: Sequence[str], lines: Sequenc
 
     from fer.tables import fitted, rounded
 
+    console.print()
     rows = [[line[0], *map(rounded, line[1:])] for line in lines]
     for part in fitted(title, header, rows, console.width, words):
         console.print(part, soft_wrap=isinstance(part, Text))

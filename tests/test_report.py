@@ -212,6 +212,8 @@ def spoil(run: Path, how: str) -> None:
     elif how == "folder":
         metrics.unlink()
         metrics.mkdir()
+    elif how == "history of far epochs":
+        (run / "history.csv").write_text("epoch,val/loss\n1e300,1\n")
     elif how.startswith("history"):
         (run / "history.csv").unlink()
         os.mkfifo(run / "history.csv") if "pipe" in how else (run / "history.csv").write_text("epoch,x\n1,[/b]\n\0")
@@ -222,7 +224,7 @@ def spoil(run: Path, how: str) -> None:
 @pytest.mark.parametrize(
     "how",
     ["null", "truncated", "a word for a number", "no table", "nested", "bytes", "pipe", "folder",
-     "history", "history is a pipe", "config"],
+     "history", "history is a pipe", "history of far epochs", "config"],
 )  # fmt: skip
 def test_one_bad_run_is_named_and_the_report_goes_on(
     tmp_path: Path, run_here: Here, capfd: pytest.CaptureFixture[str], how: str
@@ -254,6 +256,16 @@ def test_a_folder_without_permission_is_named(
     assert "closed: the folder cannot be read (Permission denied)" in capfd.readouterr().out
 
 
+def test_names_that_are_no_text_are_escaped(tmp_path: Path, run_here: Here, capfd: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "runs" / "a", 0.5, model="\ud800 <b>\x1b[2J")
+    run.rename(os.fsdecode(os.fsencode(tmp_path / "runs") + b"/caf\xe9"))
+    report = run_here("fer.report", "runs=runs", name="report")
+    for text in [capfd.readouterr().out, *((report / f"report.{kind}").read_text() for kind in ("md", "csv", "html"))]:
+        assert "caf\\udce9" in text.replace("\\\\", "\\")
+        assert "\\ud800" in text
+        assert "\x1b" not in text
+
+
 def test_means_over_seeds_and_what_may_be_chance(tmp_path: Path, run_here: Here) -> None:
     for seed, accuracy in enumerate((0.60, 0.64)):
         make_run(tmp_path / "runs" / f"low{seed}", accuracy, seed=seed)
@@ -262,7 +274,7 @@ def test_means_over_seeds_and_what_may_be_chance(tmp_path: Path, run_here: Here)
     latex = (report / "report.tex").read_text()
     assert "net & lr=0.1 & 2 & \\textbf{0.620} $\\pm$ 0.028" in latex
     assert "net & lr=0.3 & 1 & 0.610 {\\scriptsize (0.560--0.660)}" in latex
-    assert "leads net lr=0.3 by 0.010, within its deviation over seeds" in latex
+    assert "leads net lr=0.3 by 0.010, within its deviation over seeds or folds" in latex
     markdown = (report / "report.md").read_text()
     assert "| **0.640** (0.590-0.690) |" in markdown
     assert "by 0.030, within its 95 % interval (0.590-0.690)" in markdown
