@@ -12,7 +12,7 @@ Layout on disk, one of::
     icml_face_data.csv        emotion, Usage, pixels   (with leading spaces)
     train.csv [val.csv] test.csv    emotion,pixels; the challenge's own test.csv has no labels and is left out
     train|test/<class>/Training_N.jpg, PublicTest_N.jpg, PrivateTest_N.jpg
-    [images/]train|validation/<class>/N.jpg     re-split; N is the row of fer2013.csv
+    [images/]train|validation/<class>/N.jpg     re-split; N is the row of fer2013.csv, if the classes' counts prove it
     train|test/<class>/imN.png                  PublicTest and PrivateTest can no longer be told apart
 
 The original split (``Usage``) is restored wherever rows or names allow it.
@@ -27,7 +27,7 @@ Source: https://www.kaggle.com/c/challenges-in-representation-learning-facial-ex
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,12 +36,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fer.data.base import FERDataModule
-from fer.data.cache import cached, fingerprint
+from fer.data.cache import cached, fingerprint, is_cached
+from fer.data.fer2013_rows import USAGES, restore_splits
 from fer.data.folder import find_entries, split_folders
 from fer.data.images import decode_images
 from fer.data.labels import BASIC
-from fer.data.listed import Entry
-from fer.data.samples import Samples
+from fer.data.listed import unusable
+from fer.data.samples import Samples, readable
 from fer.errors import DatasetError, DatasetNotFoundError, LabelError, listing
 
 log = logging.getLogger(__name__)
@@ -49,14 +50,9 @@ log = logging.getLogger(__name__)
 SIZE = 48
 """Side of the images in pixels."""
 
-USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
-"""The csv's ``Usage``, and the split that it means."""
-
 SOURCE = "https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge"
 
 _PIXELS = SIZE * SIZE
-_FIRST_ROW = {"train": 0, "val": 28709, "test": 32298}
-_ROWS = 35887
 
 
 class FER2013(FERDataModule):
@@ -75,15 +71,16 @@ class FER2013(FERDataModule):
 
     def read(self) -> Samples:
         """Read whichever form stands in ``root``."""
-        return read_fer2013(self.root, self.cache_dir)
+        return read_fer2013(self.root, self.cache_dir, self.excluded)
 
 
-def read_fer2013(root: Path, cache_dir: Path) -> Samples:
+def read_fer2013(root: Path, cache_dir: Path, excluded: Collection[str] = ()) -> Samples:
     """Read FER2013 in whichever form it stands in ``root`` or ``root/fer2013``.
 
     Args:
         root: The folder, or the csv file itself.
         cache_dir: Where decoded images are kept.
+        excluded: Ids of samples that are left out later: they may be broken.
 
     Returns:
         Grey images, uint8 of shape (N, 48, 48), of the classes :data:`fer.data.labels.BASIC`; ids are
@@ -106,21 +103,8 @@ def read_fer2013(root: Path, cache_dir: Path) -> Samples:
         others = ", ".join(str(paths[0]) for paths in forms[1:])
         log.warning("FER2013 stands in %s in several forms; %s is used, not %s.", root, forms[0][0], others)
     if forms[0][0].is_dir():
-        return _read_folders(root, forms[0][0], cache_dir)
-    return _read_csvs(forms[0], cache_dir)
-
-
-def rows_of(ids: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
-    """Return the row of ``fer2013.csv``, from 0, that each image was.
-
-    Args:
-        ids: str of shape (N,), as :func:`read_fer2013` gives them: ``fer2013.csv:<row>`` or ``.../<row>.jpg``.
-
-    Returns:
-        int64 of shape (N,); -1 where the id does not say.
-    """
-    names = (name.rpartition("/")[2].rpartition(":")[2].partition(".")[0] for name in ids.tolist())
-    return np.array([int(name) if name.isdecimal() else -1 for name in names], dtype=np.int64)
+        return _read_folders(root, forms[0][0], cache_dir, excluded)
+    return _read_csvs(forms[0], cache_dir, excluded)
 
 
 def _find(root: Path) -> tuple[list[list[Path]], list[Path]]:
@@ -159,13 +143,13 @@ class _Rows:
     problems: list[str] = field(default_factory=list)
 
 
-def _read_csvs(paths: Sequence[Path], cache_dir: Path) -> Samples:
+def _read_csvs(paths: Sequence[Path], cache_dir: Path, excluded: Collection[str]) -> Samples:
     columns = {path: found for path in paths if (found := _columns(path))}
 
     def build() -> Samples:
         rows = _Rows()
         for path, found in columns.items():
-            _read_rows(path, found, rows)
+            _read_rows(path, found, rows, broken)
         if rows.problems:
             raise DatasetError(
                 f"{len(rows.problems)} rows of FER2013 cannot be used:\n{listing(rows.problems)}\n"
@@ -182,8 +166,11 @@ def _read_csvs(paths: Sequence[Path], cache_dir: Path) -> Samples:
         )
 
     names = [path.name for path in columns]
-    key = {"form": "csv", "names": names, "files": fingerprint(names, paths[0].parent)}
-    return cached(cache_dir, "fer2013", key, build)
+    key: dict[str, Any] = {"form": "csv", "names": names, "files": fingerprint(names, paths[0].parent)}
+    broken = frozenset[str]()
+    if excluded and not is_cached(cache_dir, "fer2013", key):
+        broken = frozenset(id_ for path, found in columns.items() for id_ in _broken_rows(path, found, excluded))
+    return cached(cache_dir, "fer2013", {**key, "broken": sorted(broken)} if broken else key, build)
 
 
 def _columns(path: Path) -> _Columns | None:
@@ -205,24 +192,41 @@ def _columns(path: Path) -> _Columns | None:
     return _Columns(len(names), names.index("emotion"), names.index("pixels"), usage)
 
 
-def _read_rows(path: Path, columns: _Columns, rows: _Rows) -> None:
-    """Append a csv's rows; wrong ones are noted with their line number, the header being line 1."""
+def _read_rows(path: Path, columns: _Columns, rows: _Rows, left_out: Collection[str]) -> None:
+    """Append a csv's rows, but those left out; wrong ones are noted with their line number, the header being line 1."""
+    for line, name, text in _lines(path):
+        if name in left_out:
+            continue
+        try:
+            label, split, pixels = _parse_row(text, columns, path)
+        except ValueError as error:
+            rows.problems.append(f"{path}:{line}: {error}")
+        else:
+            rows.pixels += pixels.data
+            rows.labels.append(label)
+            rows.splits.append(split)
+            rows.ids.append(name)
+
+
+def _broken_rows(path: Path, columns: _Columns, names: Collection[str]) -> Iterator[str]:
+    """Yield the ids of those of some rows that cannot be used."""
+    for _, name, text in _lines(path):
+        if name in names:
+            try:
+                _parse_row(text, columns, path)
+            except ValueError:
+                yield name
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, bytes]]:
+    """Yield each row's line number, id and text."""
     with path.open("rb", buffering=2**20) as file:
         file.readline()
         row = 0
         for line, text in enumerate(file, start=2):
-            if text.isspace():
-                continue
-            try:
-                label, split, pixels = _parse_row(text, columns, path)
-            except ValueError as error:
-                rows.problems.append(f"{path}:{line}: {error}")
-            else:
-                rows.pixels += pixels.data
-                rows.labels.append(label)
-                rows.splits.append(split)
-                rows.ids.append(f"{path.name}:{row}")
-            row += 1
+            if not text.isspace():
+                yield line, f"{path.name}:{row}", text
+                row += 1
 
 
 def _parse_row(text: bytes, columns: _Columns, path: Path) -> tuple[int, str, npt.NDArray[np.uint8]]:
@@ -283,7 +287,7 @@ def _show(text: bytes) -> str:
     return f"'{text[:20].decode(errors='replace')}'"
 
 
-def _read_folders(root: Path, base: Path, cache_dir: Path) -> Samples:
+def _read_folders(root: Path, base: Path, cache_dir: Path, excluded: Collection[str]) -> Samples:
     """Read class folders below ``base``, which is ``root`` or below it."""
     entries = find_entries(base)
     if foreign := sorted({entry.emotion for entry in entries} - set(BASIC)):
@@ -291,56 +295,23 @@ def _read_folders(root: Path, base: Path, cache_dir: Path) -> Samples:
             f"{base} has class folders for {', '.join(foreign)}, which FER2013 has not (FER+ has). "
             f"Read other datasets' folders with data=folder."
         )
-    splits = _restore_splits(entries, base)
+    splits = restore_splits(entries, base)
     paths = [entry.path for entry in entries]
     below = base.relative_to(root).as_posix()
+    ids = paths if below == "." else [f"{below}/{path}" for path in paths]
 
     def build() -> Samples:
         return Samples(
-            images=decode_images(base, paths, SIZE, 1, cache_dir, resize=False),
+            images=decode_images(base, paths, SIZE, 1, cache_dir, resize=False, unreadable=broken),
             labels=np.array([BASIC.index(entry.emotion) for entry in entries], dtype=np.int64),
             splits=np.array(splits),
-            ids=np.array(paths if below == "." else [f"{below}/{path}" for path in paths]),
+            ids=np.array(ids),
             classes=BASIC,
         )
 
     labelled = [[entry.path, split, entry.emotion] for entry, split in zip(entries, splits, strict=True)]
     key = {"form": "folders", "below": below, "files": fingerprint(paths, base), "labels": labelled}
-    return cached(cache_dir, "fer2013", key, build)
-
-
-def _restore_splits(entries: Sequence[Entry], base: Path) -> list[str]:
-    """Return each image's original split: from its name's prefix or row number, else from its folder."""
-    splits: list[str] = []
-    rows: dict[int, str] = {}
-    problems: list[str] = []
-    unknown: list[str] = []
-    for path, split, *_ in entries:
-        stem = path.rpartition("/")[2].rpartition(".")[0]
-        usage, _, _ = stem.partition("_")
-        if usage in USAGES:
-            split = USAGES[usage]
-        elif stem.isdecimal():
-            row = int(stem)
-            if row >= _ROWS:
-                problems.append(f"{path}: FER2013 has no row {row}")
-            elif row in rows:
-                problems.append(f"{path}: row {row} is also {rows[row]}")
-            rows[row] = path
-            split = max((first, name) for name, first in _FIRST_ROW.items() if first <= row)[1]
-        else:
-            unknown.append(path)
-        splits.append(split)
-    if problems:
-        raise DatasetError(
-            f"{base}: images named by a number are taken for rows of fer2013.csv, but these cannot be:\n"
-            f"{listing(problems)}\n  Read another dataset's folders with data=folder."
-        )
-    if unknown:
-        log.warning(
-            "%s: the names of %d images (such as %s) do not say where in FER2013 they come from, so their "
-            "folder decides: PublicTest and PrivateTest are mixed in 'test', and no published score is "
-            "comparable with it.",
-            base, len(unknown), unknown[0],
-        )  # fmt: skip
-    return splits
+    broken = frozenset[str]()
+    if excluded and not is_cached(cache_dir, "fer2013", key):
+        broken = unusable(base, [p for p, id_ in zip(paths, ids, strict=True) if readable(id_) in excluded], SIZE)
+    return cached(cache_dir, "fer2013", {**key, "broken": sorted(broken)} if broken else key, build)

@@ -48,7 +48,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fer.data.base import FERDataModule
-from fer.data.fer2013 import USAGES, read_fer2013, rows_of
+from fer.data.fer2013 import read_fer2013
+from fer.data.fer2013_rows import USAGES, rows_of
 from fer.data.folder import find_entries, split_folders
 from fer.data.labels import EMOTIONS
 from fer.data.listed import Entry, find_path, read_entries
@@ -62,6 +63,9 @@ log = logging.getLogger(__name__)
 
 _SPLIT_SIZES = {"train": 28709, "val": 3589}
 _PER_CENT = 66  # of images have the same emotion in FER2013 and FER+; by chance, some 20
+_PIECE = 200  # images in a row
+_LEAST_OF_PIECE = 0.4  # of them have the same emotion; chance alone makes no such piece of the published files
+_ORIGINAL = "Use the original fer2013.csv or icml_face_data.csv, with its rows in order."
 
 # Microsoft's folders, and the columns of their label.csv, which has no header, after the image and the box.
 _FOLDERS = {"FER2013Train": "train", "FER2013Valid": "val", "FER2013Test": "test"}
@@ -126,13 +130,14 @@ class FERPlus(FERDataModule):
     def _join(self, path: Path) -> Samples:
         """Give FER2013's images, where they are, the labels that the votes make; images without one are in no split."""
         votes = read_votes(path)
-        samples = read_fer2013(self.root, self.cache_dir)
-        rows = rows_of(samples.ids)
+        samples = read_fer2013(self.root, self.cache_dir, self.excluded)
+        rows = rows_of(samples)
         _check_rows(samples, rows, votes, path)
         targets, kept = _targets(votes.counts[rows], samples.splits, self.mode)
         kept &= votes.named[rows]
         labels = np.where(kept, targets.argmax(1), -1)
-        _check_agreement(samples.labels[kept], labels[kept], path)
+        in_order = np.flatnonzero(kept)[np.argsort(rows[kept], kind="stable")]
+        _check_agreement(samples.labels[in_order], labels[in_order], rows[in_order], path)
         log.info(
             "FER+: %d of %d images have a label by %s; %d rows of %s have no image.",
             kept.sum(), len(samples), self.mode, len(votes.counts) - len(samples), path,
@@ -240,8 +245,8 @@ def _check_rows(samples: Samples, rows: npt.NDArray[np.int64], votes: Votes, pat
     if (rows < 0).any():
         raise DatasetError(
             f"FER+ is joined to FER2013 by row, but the names of {int((rows < 0).sum())} images (such as "
-            f"{samples.ids[int(rows.argmin())]}) do not say which row of fer2013.csv they were. Use FER2013's "
-            f"fer2013.csv or icml_face_data.csv: data.root=<the file>."
+            f"{samples.ids[int(rows.argmin())]}) do not say, or not for certain, which row of fer2013.csv they were. "
+            f"Use FER2013's fer2013.csv or icml_face_data.csv: data.root=<the file>."
         )
     if rows.max() >= len(votes.counts):
         raise DatasetError(
@@ -262,12 +267,27 @@ def _check_rows(samples: Samples, rows: npt.NDArray[np.int64], votes: Votes, pat
         )
 
 
-def _check_agreement(fer2013: npt.NDArray[np.int64], ferplus: npt.NDArray[np.int64], path: Path) -> None:
-    """Refuse votes that are about other images: two of three are labelled alike in the published files."""
+def _check_agreement(
+    fer2013: npt.NDArray[np.int64], ferplus: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], path: Path
+) -> None:
+    """Refuse votes that are about other images: two of three are labelled alike in the published files.
+
+    Images come in the order of their rows: where rows were taken out or put in, the labels disagree from there on.
+    """
     # FER2013's classes are the first of EMOTIONS: labels can be compared as numbers.
-    share = 100 * float((fer2013 == ferplus).mean()) if len(fer2013) >= 100 else _PER_CENT
-    if share < 50:
+    alike = fer2013 == ferplus
+    if len(alike) < 100:
+        return
+    if alike.mean() < 0.5:
         raise DatasetError(
-            f"only {share:.0f} % of the images have the same emotion in FER2013 and in {path}, where {_PER_CENT} % are "
-            f"expected: the rows of FER2013 are in another order. Use the original fer2013.csv or icml_face_data.csv."
+            f"only {100 * alike.mean():.0f} % of the images have the same emotion in FER2013 and in {path}, where "
+            f"{_PER_CENT} % are expected: the rows of FER2013 are in another order. {_ORIGINAL}"
         )
+    for start in [*range(0, len(alike) - _PIECE, _PIECE), max(0, len(alike) - _PIECE)]:
+        piece = alike[start : start + _PIECE]
+        if piece.mean() < _LEAST_OF_PIECE:
+            raise DatasetError(
+                f"from row {rows[start]} on only {100 * piece.mean():.0f} % of {len(piece)} images have the same "
+                f"emotion in FER2013 and in {path}, where {_PER_CENT} % are expected: rows were taken out of FER2013, "
+                f"or put in. {_ORIGINAL}"
+            )

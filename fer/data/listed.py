@@ -1,7 +1,7 @@
 """From a list of image files with labels to samples: the part that every dataset of image files shares."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,18 +102,21 @@ def read_entries(
     unreadable = frozenset[str]()
     if excluded and not is_cached(cache_dir, name, whole):
         chosen = set(excluded)
-        unreadable = _broken(root, [entry.path for entry in entries if readable(entry.id or entry.path) in chosen])
+        unreadable = unusable(root, [entry.path for entry in entries if readable(entry.id or entry.path) in chosen])
     return cached(cache_dir, name, {**whole, "unreadable": sorted(unreadable)} if unreadable else whole, build)
 
 
-def _broken(root: Path, paths: Sequence[str]) -> frozenset[str]:
-    """Return which images cannot be decoded."""
+def unusable(root: Path, paths: Iterable[str], side: int | None = None) -> frozenset[str]:
+    """Return which images cannot be decoded, or are not of ``side`` by ``side`` pixels where that is said."""
     broken = set()
     for path in paths:
         try:
-            read_image(root / path)
+            shape = read_image(root / path).shape[:2]
         except Exception:  # decoders raise anything for a broken file
             broken.add(path)
+        else:
+            if side is not None and shape != (side, side):
+                broken.add(path)
     return frozenset(broken)
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fer.data.fer2013 import USAGES
+from fer.data.fer2013_rows import USAGES
 from fer.data.labels import EMOTIONS, canonical
 from fer.data.rows import csv_rows, parse_rows
 from fer.errors import DatasetError, LabelError, listing

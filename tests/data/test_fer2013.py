@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import fakes
@@ -16,7 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fer.data import fer2013_rows
 from fer.data.fer2013 import read_fer2013
+from fer.data.fer2013_rows import rows_of
 from fer.data.labels import BASIC
 from fer.data.samples import Samples
 from fer.errors import DatasetError, DatasetNotFoundError, LabelError
@@ -101,21 +104,80 @@ def test_kaggle_folders(tmp_path: Path, below: str) -> None:
 
 @pytest.mark.parametrize("below", ["", "images/", "fer2013/", "fer2013/images/"])
 @pytest.mark.parametrize("nested_copy", [False, True])
-def test_resplit_folders(tmp_path: Path, below: str, nested_copy: bool) -> None:
+def test_resplit_folders(
+    tmp_path: Path, below: str, nested_copy: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     root = tmp_path / "data"
+    monkeypatch.setattr(fer2013_rows, "PUBLISHED", dict.fromkeys(("train", "val", "test"), (3,) * 7))
     ids = fakes.write_resplit_folders(root / below, nested_copy=nested_copy)
     check(read(root), ROWS, [below + name for name in ids])
+    assert "35 of 63 images do not stand in a folder of the split" in caplog.text
 
 
-def test_rows_beyond_fer2013_are_refused(tmp_path: Path) -> None:
-    for name in ("train/sad/35886.jpg", "train/sad/35887.jpg", "train/sad/7.jpg", "train/happy/07.jpg"):
+def numbered(root: Path) -> dict[str, str]:
+    """Write images of one's own, numbered through, and return the split of each one's folder by its path."""
+    images = {}
+    for split in ("test", "val", "train"):
+        for emotion in BASIC:
+            for _ in range(2):
+                images[f"{split}/{emotion}/{len(images)}.png"] = split
+    for path in images:
+        fakes.write_image(root / path, ROWS[0].image)
+    return images
+
+
+def splits(samples: Samples) -> dict[str, str]:
+    return dict(zip(samples.ids.tolist(), samples.splits.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (None, "of these 42 nothing proves that they are from it"),
+        ("train/sad/35887.png", "it has 35,887 rows, and a number is larger"),
+        (f"train/sad/{'9' * 40}.png", "it has 35,887 rows, and a number is larger"),
+        ("train/sad/007.png", "2 images have the number 7"),
+    ],
+)
+def test_numbers_of_ones_own_are_no_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str | None, why: str
+) -> None:
+    expected = numbered(tmp_path / "data")
+    if name is not None:
         fakes.write_image(tmp_path / "data" / name, ROWS[0].image)
-    with pytest.raises(DatasetError) as error:
-        read(tmp_path / "data")
-    assert "train/sad/35887.jpg: FER2013 has no row 35887" in str(error.value)
-    assert "train/sad/7.jpg: row 7 is also train/happy/07.jpg" in str(error.value)
-    assert "row 35886" not in str(error.value)
-    assert "data=folder" in str(error.value)
+        expected[name] = "train"
+    samples = read(tmp_path / "data")
+    assert splits(samples) == expected  # the folders'
+    assert (rows_of(samples) == -1).all()
+    assert "named by numbers (such as test/angry/0.png), but those are not taken for rows of fer2013.csv" in caplog.text
+    assert why in caplog.text
+    assert f"the names of {len(expected)} images" in caplog.text
+    assert "do not stand in" not in caplog.text
+
+
+def test_counts_of_classes_disprove_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.arange(63) % 7
+    rows = np.concatenate([np.arange(21), 28709 + np.arange(21), 32298 + np.arange(21)])
+    monkeypatch.setattr(fer2013_rows, "PUBLISHED", dict.fromkeys(("train", "val", "test"), (3,) * 7))
+    assert not fer2013_rows.doubt(rows, labels)
+    assert not fer2013_rows.doubt(rows[:0], labels[:0])
+    swapped = labels.copy()
+    swapped[40] = (labels[40] + 1) % 7
+    said = fer2013_rows.doubt(rows, swapped)
+    assert said == f"of the rows of its val split 3 are {BASIC[swapped[40]]}, and here they would be 4"
+    assert "nothing proves" in fer2013_rows.doubt(rows[:-1], labels[:-1])
+    monkeypatch.setattr(fer2013_rows, "_MAY_LACK", 0.1)
+    assert not fer2013_rows.doubt(rows[:-1], labels[:-1])
+
+
+def test_another_split_than_the_folders_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ids = fakes.write_kaggle_folders(tmp_path / "data")
+    read(tmp_path / "data")
+    assert "do not stand in" not in caplog.text  # `test` holds both test splits by design
+    (tmp_path / "data" / ids[0]).rename(tmp_path / "data" / ids[0].replace("train/", "test/"))
+    read(tmp_path / "data")
+    assert "1 of 63 images do not stand in a folder of the split that FER2013 has them in" in caplog.text
+    assert f"{ids[0].replace('train/', 'test/')}: train)" in caplog.text
 
 
 def test_lost_provenance_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -311,10 +373,34 @@ def test_other_sizes_are_refused(tmp_path: Path) -> None:
     assert "train/sad/Training_1.jpg: 112x100 pixels, expected 48x48" in str(error.value)
 
 
-def test_numbered_images_of_another_dataset_are_refused(tmp_path: Path) -> None:
-    fakes.write_image_folder(tmp_path / "data")
-    with pytest.raises(DatasetError, match=r"row 0 is also test/angry/0\.png"):
+def test_what_is_excluded_may_be_broken(tmp_path: Path) -> None:
+    root = tmp_path / "data/fer2013"
+    ids = [f"fer2013/{name}" for name in fakes.write_kaggle_folders(root)]
+    (tmp_path / "data" / ids[3]).write_bytes(b"no image")
+    fakes.write_image(tmp_path / "data" / ids[5], np.zeros((60, 50), np.uint8))
+    with pytest.raises(DatasetError, match="2 of 63 images"):
         read(tmp_path / "data")
+    with pytest.raises(DatasetError, match="1 of 63 images"):
+        read_fer2013(tmp_path / "data", tmp_path / "cache", ids[:4])
+    samples = read_fer2013(tmp_path / "data", tmp_path / "cache", ids[:9])
+    whole = [row for number, row in enumerate(ROWS) if number not in (3, 5)]
+    kept = np.flatnonzero(~np.isin(samples.ids, [ids[3], ids[5]]))
+    assert len(samples) == 63
+    kept_only = replace(
+        samples, images=samples.images[kept], labels=samples.labels[kept], splits=samples.splits[kept],
+        ids=samples.ids[kept],
+    )  # fmt: skip
+    check(kept_only, whole, [name for number, name in enumerate(ids) if number not in (3, 5)])
+
+
+def test_an_excluded_row_may_be_broken(tmp_path: Path) -> None:
+    (tmp_path / "fer2013.csv").write_text(
+        f"emotion,pixels,Usage\n0,{GOOD},Training\n9,1 2,Training\n\n1,{GOOD},Training\n"
+    )
+    samples = read_fer2013(tmp_path, tmp_path / "cache", ["fer2013.csv:1", "fer2013.csv:2"])
+    assert samples.ids.tolist() == ["fer2013.csv:0", "fer2013.csv:2"]  # the good one is left out later
+    with pytest.raises(DatasetError, match=r"fer2013\.csv:3: emotion '9'"):
+        read_fer2013(tmp_path, tmp_path / "cache", ["fer2013.csv:2"])
 
 
 def test_contempt_is_not_fer2013(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import gzip
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import fakes
@@ -15,7 +16,8 @@ from fakes_lab import votes, votes_for, write_ferplus_microsoft, write_votes
 from torch.nn.functional import one_hot
 
 from fer.checkpoint import load_module
-from fer.data.fer2013 import rows_of
+from fer.data import fer2013_rows
+from fer.data.fer2013_rows import rows_of
 from fer.data.ferplus import FERPlus
 from fer.data.labels import BASIC, EMOTIONS
 from fer.data.samples import Samples
@@ -174,7 +176,7 @@ def test_most_frequent_classes_one_by_one() -> None:
 
 def check_join(samples: Samples, images: Sequence[np.ndarray] | None = None) -> None:
     """Check images, labels and splits of the fake rows and their special votes, by majority."""
-    rows = rows_of(samples.ids) if images is None else np.arange(len(ROWS))
+    rows = rows_of(samples) if images is None else np.arange(len(ROWS))
     named = {0: "contempt", TRAIN + 1: "fear"}
     assert samples.classes == EMOTIONS
     assert samples.targets is None
@@ -231,7 +233,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
     check_join(read(tmp_path / "data"))
 
 
-def test_folders_named_by_row(tmp_path: Path) -> None:
+def test_folders_named_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "data"
     fakes.write_resplit_folders(root)
     numbers = [n + {"Training": 0, "PublicTest": 28709, "PrivateTest": 32298}[row.usage] - (n - n % TRAIN)
@@ -239,12 +241,21 @@ def test_folders_named_by_row(tmp_path: Path) -> None:
     row_votes = dict(zip(numbers, votes_for(ROWS, SPECIAL), strict=True))
     usages = ["Training"] * 28709 + ["PublicTest"] * 3589 + ["PrivateTest"] * 100
     write_votes(root / "fer2013new.csv", [row_votes.get(n, (usage, votes(sad=10))) for n, usage in enumerate(usages)])
+    with pytest.raises(DatasetError, match=r"63 images .* do not say, or not for certain, which row"):
+        read(root)
+    monkeypatch.setattr(fer2013_rows, "PUBLISHED", dict.fromkeys(("train", "val", "test"), (3,) * 7))
     samples = read(root)
     assert len(samples) == len(ROWS)
     expected = dict(zip(numbers, range(len(ROWS)), strict=True))
+    fer2013 = np.array([BASIC.index(name.split("/")[1]) for name in samples.ids])
     labelled = 0
     for name, row, image, label, split in zip(
-        samples.ids, rows_of(samples.ids).tolist(), samples.images, samples.labels, samples.splits, strict=True
+        samples.ids,
+        rows_of(replace(samples, labels=fer2013)).tolist(),
+        samples.images,
+        samples.labels,
+        samples.splits,
+        strict=True,
     ):
         assert name.endswith(f"/{row}.jpg")
         number = expected[row]
@@ -302,6 +313,17 @@ def test_another_order_is_refused(tmp_path: Path) -> None:
         read(root)
     write_votes(root / "fer2013new.csv", voted)
     assert len(read(root)) == 105
+
+
+def test_rows_taken_out_are_noticed(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    rows = fakes.write_fer2013_csv(root / "fer2013.csv", per_class=120, usages=["Training"])
+    write_votes(root / "fer2013new.csv", votes_for(rows))
+    assert len(read(root)) == 840
+    lines = (root / "fer2013.csv").read_text().splitlines(keepends=True)
+    (root / "fer2013.csv").write_text("".join(lines[:601] + lines[602:]))  # row 600 is gone
+    with pytest.raises(DatasetError, match=r"from row 600 on only \d+ % of 200 images .* rows were taken out"):
+        read(root)
 
 
 # The modes
