@@ -3,14 +3,14 @@
 import importlib
 import inspect
 import pkgutil
-import sys
+import re
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import hydra
-from hydra.errors import InstantiationException
 
-from fer.errors import ConfigError, did_you_mean
+from fer.errors import ConfigError, FERError, did_you_mean
 
 
 def locate(target: object, where: str) -> Callable[..., Any]:
@@ -126,14 +126,40 @@ def build(node: Mapping[str, Any], where: str, **extra: Any) -> Any:
         # Partial, because Hydra would try to turn the extra objects into config nodes.
         call = hydra.utils.instantiate({**node, "_partial_": True}, _convert_="all")
         return call(**extra)
-    except (TypeError, ValueError, InstantiationException, *_lightning_refusals()) as error:  # type: ignore[misc]
-        raise ConfigError(f"{where}: {node['_target_']} refuses its options: {error}") from error
+    except FERError:
+        raise
+    except OSError as error:
+        if error.errno is not None:  # the disk's reason, which is told as such
+            raise
+        raise refused(where, node, str(node["_target_"]), error) from error
+    except Exception as error:  # a component raises whatever it likes
+        if isinstance(error.__cause__, FERError):  # of a nested node, wrapped by Hydra
+            raise error.__cause__ from error
+        raise refused(where, node, str(node["_target_"]), error) from error
 
 
-def _lightning_refusals() -> tuple[type[Exception], ...]:
-    """Return what Lightning raises for options that do not go together, if Lightning is loaded."""
-    loaded = sys.modules.get("lightning_fabric.utilities.exceptions")
-    return (cast("type[Exception]", loaded.MisconfigurationException),) if loaded else ()
+def refused(where: str, options: Mapping[str, Any], owner: str, error: Exception) -> ConfigError:
+    """Return the error for options that a component does not take, naming the one that its own words name.
+
+    Args:
+        where: The component's node, such as ``model``.
+        options: The node's options.
+        owner: What refuses them.
+        error: What it raised.
+    """
+    said = str(error).strip() or type(error).__name__
+    plain = {key: value for key, value in options.items() if not str(key).startswith("_")}
+    # Of two that are named (`step_size` in `step_size_up`), words, not parts of words; else the value that is named.
+    named = [key for key in plain if re.search(rf"(?<![A-Za-z0-9_]){re.escape(str(key))}(?![A-Za-z0-9_])", said)]
+    valued = [key for key, value in plain.items() if len(str(value)) > 1 and str(value) in said]
+    culprits = named or (valued if len(valued) == 1 else [])
+    given = ", ".join(f"{where}.{key}={plain[key]}" for key in culprits or plain)
+    if isinstance(error, ModuleNotFoundError):
+        return ConfigError(f"{where}: {owner} needs the package {error.name}, which is not installed: {said}")
+    line = ""
+    if not isinstance(error, TypeError | ValueError) and (frames := traceback.extract_tb(error.__traceback__)):
+        line = f"\n  {type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}"
+    return ConfigError(f"{where}: {owner} refuses its options: {said}\n  Given: {given or 'none'}{line}")
 
 
 def _check_node(node: Mapping[str, Any], where: str, given: Collection[str] = ()) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import hydra
 from hydra._internal.config_repository import ConfigRepository
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException, OverrideParseException
@@ -27,7 +26,8 @@ from fer import config_check, sweep
 from fer.config_check import conf_dir
 from fer.continuing import continued
 from fer.display import plain
-from fer.errors import FERError, Interrupted, did_you_mean
+from fer.errors import FERError, Interrupted
+from fer.hints import OPTIONAL_PACKAGES, explain, missing_package, refuse
 from fer.quoting import quoted
 from fer.run_check import lower_is_better
 
@@ -58,6 +58,7 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     checked = _Checked(task)
     try:
         sys.argv[1:] = [quoted(arg) for arg in sys.argv[1:]]
+        refuse(sys.argv[1:], config_name)
         if config_name == "train":
             sys.argv[1:] = rewrite(sys.argv[1:])
         if config_name == "audit":  # a second dataset: Hydra's own way to choose from a group twice is hard to guess
@@ -85,6 +86,11 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         sweep.report()
         _end(f"error: {explain(str(error), config_name)}", _CONFIG_ERROR)
+    except ModuleNotFoundError as error:
+        sweep.report()
+        if str(error.name).partition(".")[0] not in OPTIONAL_PACKAGES:
+            raise
+        _end(f"error: {missing_package(str(error.name))}", _CONFIG_ERROR)
     except OSError as error:
         sweep.report()
         if error.errno not in _UNWRITABLE:
@@ -206,50 +212,3 @@ def _flags_and_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
         own_value = bool(flags) and flags[-1] in with_value
         (flags if own_value or arg.startswith("-") else overrides).append(arg)
     return flags, overrides
-
-
-def explain(message: str, config_name: str) -> str:
-    """Add the likely meaning to one of Hydra's messages on a wrong override."""
-    ours = re.search(r"ConfigError raised while resolving interpolation: (.*)", message)
-    if ours:
-        return ours.group(1)
-    option = re.search(r"Could not find '(.+)/([^/']+)'", message)
-    if option:
-        group, name = option.groups()
-        known = config_check.options(conf_dir(), group)
-        extra = ""
-        if group == "model" and name in config_check.timm_models():
-            extra = f" timm has a model of that name: model=timm model.name={name}."
-        return f"{group}={name}: no such option.{did_you_mean(name, known)}{extra} {group} can be: {', '.join(known)}."
-    key = re.search(r"Could not override '([^']+)'", message)
-    if key:
-        name = key.group(1)
-        known = _known_keys(config_name)
-        # First among the keys of the same group: `optimizer.lrr` means `optimizer.lr`.
-        group, _, leaf = name.rpartition(".")
-        folder = "data" if (config_name, group) == ("audit", "against") else group
-        if group and folder in config_check.groups(conf_dir()) and not any(k.startswith(f"{group}.") for k in known):
-            choices = ", ".join(config_check.options(conf_dir(), folder))
-            return f"{name}: choose the {folder} first: {group}=<one of {choices}> {name}=..."
-        siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
-        hint = did_you_mean(leaf, siblings).replace("'", f"'{group}." if group else "'", 1) if group else ""
-        hint = hint or did_you_mean(name, known)
-        here = f" {group} has: {', '.join(siblings)}." if siblings and group else ""
-        if folder in config_check.groups(conf_dir()) and any(re.match("experiment=.*,", arg) for arg in sys.argv):
-            # Hydra composes a sweep's config without what is swept over.
-            here += f" Where a sweep chooses the experiment, choose the {folder} too: {group}=<one of them>."
-        return f"{name}: there is no such key.{hint}{here} (A key that is to be new is written +{name}=...)"
-    return message
-
-
-def _known_keys(config_name: str) -> list[str]:
-    """Return every key of the config that the command's group choices compose, and the groups."""
-    choices = [a for a in sys.argv[1:] if "=" in a and (conf_dir() / re.split("[=@]", a)[0].lstrip("+~")).is_dir()]
-    choices = [a for a in choices if "," not in a]
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        try:
-            cfg = hydra.compose(config_name, overrides=choices)
-        except HydraException:
-            cfg = hydra.compose(config_name)
-    return [*config_check.flat(OmegaConf.to_container(cfg, resolve=False)), *config_check.groups(conf_dir())]

@@ -12,7 +12,7 @@ from timm.optim._optim_factory import default_registry
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from fer.build import build, locate
+from fer.build import build, locate, refused
 from fer.errors import ConfigError, did_you_mean
 
 GROUPING = ("lr", "weight_decay", "backbone_lr_factor", "layer_decay")
@@ -95,8 +95,8 @@ def build_optimizer(node: Mapping[str, Any], groups: list[dict[str, Any]]) -> to
             raise ConfigError(f"optimizer.{key}: {name} has no such option.")
     try:
         return create_optimizer_v2(groups, opt=name, lr=node["lr"], weight_decay=node["weight_decay"], **options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"optimizer: {name} refuses its options: {error}") from error
+    except Exception as error:  # each raises what it likes
+        raise refused("optimizer", node, name, error) from error
 
 
 def warmup_cosine(

@@ -236,6 +236,7 @@ _PACKAGES = {
     "CometLogger": "comet_ml",
     "NeptuneLogger": "neptune",
     "DeepSpeedStrategy": "deepspeed",
+    "OptunaPruning": "optuna",
 }
 
 
@@ -467,9 +468,10 @@ def _wrong_devices(value: Any) -> list[str]:
 def _packages(config: Mapping[str, Any]) -> list[str]:
     """Name the packages that are asked for and not installed."""
     problems = []
-    for name, node in (config.get("logger") or {}).items() if isinstance(config.get("logger"), Mapping) else ():
-        target = str(node.get("_target_", "")).rpartition(".")[2] if isinstance(node, Mapping) else ""
-        problems += _package(f"logger.{name}", target, _PACKAGES.get(target))
+    for group in ("logger", "callbacks"):
+        for name, node in (config.get(group) or {}).items() if isinstance(config.get(group), Mapping) else ():
+            target = str(node.get("_target_", "")).rpartition(".")[2] if isinstance(node, Mapping) else ""
+            problems += _package(f"{group}.{name}", target, _PACKAGES.get(target))
     trainer = config.get("trainer")
     if isinstance(trainer, Mapping):
         if trainer.get("accelerator") == "tpu":

@@ -30,7 +30,7 @@ _FIXED: dict[str, dict[str, tuple[Any, ...]]] = {
 
 def lower_is_better(monitor: str) -> bool:
     """Say whether the best value of a logged score is the lowest one."""
-    return monitor.endswith("loss")
+    return monitor.partition("/")[2].removesuffix("_step").removesuffix("_epoch") == "loss"  # f1/loss is a class's
 
 
 def wrong(config: Mapping[str, Any]) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fer.build import check_options, locate, options_of
-from fer.errors import ConfigError
+from fer.build import check_options, locate, options_of, refused
+from fer.errors import ConfigError, FERError
 from fer.models.checks import rehearsal
 
 _OWN = "fer.models."
@@ -54,10 +54,12 @@ def build_model(
     given = {key: value for key, value in data.items() if key in named or takes_any}
     try:
         net = network(**options, **given)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except FERError:
+        raise
+    except Exception as error:
         if not network.__module__.startswith(_OWN):
             raise  # the user's own code, whose traceback shows where
-        raise ConfigError(f"model: {network.__name__} cannot be built so: {error}") from error
+        raise refused("model", options, network.__name__, error) from error
     _try_out(net, num_classes, in_channels, image_size)
     return net
 
