@@ -10,6 +10,8 @@ from typing import Any
 from fer import run_files
 from fer.errors import ConfigError, listing
 
+_COPIED = 60  # seconds by which a copy's files may be of another order than the files themselves
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -279,7 +281,8 @@ def _attach(test: Test, trained: dict[Path, Run]) -> str | None:
         old = mark != now
     else:
         with suppress(OSError):
-            old = mark is None and file.stat().st_mtime > (test.folder / "metrics.json").stat().st_mtime
+            later = file.stat().st_mtime - (test.folder / "metrics.json").stat().st_mtime
+            old = mark is None and later > _COPIED
     if not old:
         run.tests[str(test.folder)] = test
         return None
@@ -293,7 +296,7 @@ def _checkpoint_of(test: Test) -> Path:
     """Return the checkpoint's path; older tests hold it relative to a folder that is not known: one above theirs."""
     path = Path(test.metrics["checkpoint"])
     if not path.is_absolute():
-        bases = [Path.cwd(), *test.folder.parents]
+        bases = [*test.folder.parents, Path.cwd()]
         path = next((base / path for base in bases if (base / path).exists()), path)
     return path.resolve()
 

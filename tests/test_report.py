@@ -151,13 +151,20 @@ def test_tests_find_their_run_and_two_datasets_of_one_name_are_two_columns(
     make_test(runs / "t" / "z", run, 0.32, dataset=dataset("folder", "/data/z", "r"))
     make_test(runs / "t" / "relative", Path("runs/a"), 0.33, split="train", checkpoint_mark=None)
     make_test(runs / "t" / "moved", Path("/somewhere/else/a"), 0.34, split="val")
-    (tmp_path / "elsewhere").mkdir()
+    make_test(runs / "t" / "older", run, 0.35, split="train", tta="flip", checkpoint_mark=None)
+    os.utime(runs / "t" / "older" / "metrics.json", (1000, 1000))
+    make_test(runs / "t" / "no_run", tmp_path / "gone" / "b", 0.36, checkpoint_mark="of none")
+    (tmp_path / "elsewhere" / "runs" / "a").mkdir(parents=True)  # of the same relative path, and another run
     (run / "checkpoints").mkdir()
     with zipfile.ZipFile(run / "checkpoints" / "best.ckpt", "w"):
         pass
-    os.utime(run / "checkpoints" / "best.ckpt", (1, 1))
+    os.utime(run / "checkpoints" / "best.ckpt", (2000, 2000))
     monkeypatch.chdir(tmp_path / "elsewhere")
-    (row,) = table_of(run_here("fer.report", f"runs={runs}", name="report"))
+    report = run_here("fer.report", f"runs={runs}", name="report")
+    row, other = table_of(report)
+    assert (other["data"], other["folder (y) all"]) == ("checkpoints whose runs are not here", "0.360")
+    assert "folder (y) train flip" not in row, "the checkpoint is younger than the test"
+    assert "older: is a test of an earlier checkpoint" in (report / "report.html").read_text()
     assert (row["folder (y) all"], row["folder (z) all"]) == ("0.310", "0.320")
     assert (row["folder (y) train"], row["folder (y) val"]) == ("0.330", "0.340")
 
