@@ -40,7 +40,8 @@ class ConfusionMatrixPicture(pl.Callback):
         from fer.figures import confusion_figure  # matplotlib would delay the first step
 
         stamp = SELECTED_ON_TEST if trainer.datamodule.select_on_test else None  # type: ignore[attr-defined]
-        figure = confusion_figure(pl_module.val_confusion.cpu().numpy(), pl_module.classes, stamp=stamp)
+        title = f"{trainer.datamodule.name} val · epoch {trainer.current_epoch + 1}"  # type: ignore[attr-defined]
+        figure = confusion_figure(pl_module.val_confusion.cpu().numpy(), pl_module.classes, title, stamp)
         board.add_figure("val/confusion", figure, trainer.global_step)
 
 

@@ -20,7 +20,7 @@ from fer.module import FERModule
 from fer.preprocessing import Preprocessing
 from fer.protocol import stamp_of_test
 from fer.results import Predictions, class_table, said_of_tta, save_figure, tell, write_json, write_predictions
-from fer.run_files import checkpoint_file, leak_line
+from fer.run_files import checkpoint_file, leak_line, run_name
 from fer.tables import WIDTH, fitted
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def write(
     Returns:
         What stands in ``metrics.json``.
     """
-    from fer import figures
+    from fer import figures, mistakes
 
     labels = space.labels(predictions.labels)
     kept = np.flatnonzero(labels >= 0)
@@ -148,6 +148,7 @@ def write(
     metrics["slices"] = _slices(datamodule, rows, p, labels, space, options)
 
     title = f"{datamodule.name} {predictions.split} · n {len(kept):,} · accuracy {metrics['test']['accuracy']:.3f}"
+    title = f"{run_name(Path(metrics['checkpoint']))}\n{title}"
     translated = replace(predictions, rows=rows, ids=predictions.ids[kept], labels=labels, probabilities=p)
     extra = {"in_training": fitted.astype(int), "chose_the_checkpoint": chose.astype(int)}
     write_predictions(run / "predictions.csv", [translated], space.classes, extra)
@@ -156,16 +157,10 @@ def write(
     reliability = figures.reliability_figure(p, labels, metrics["test"]["ece"], CALIBRATION_BINS, title, stamp)
     save_figure(reliability, run / "reliability.png")
     if config["mistakes"]:
-        wrong = np.flatnonzero(p.argmax(1) != labels)
-        worst = wrong[np.argsort(-p[wrong].max(1), kind="stable")][: config["mistakes"]]
-        captions = [
-            f"{figures.shortened(predictions.ids[kept][i])}\nis {space.classes[labels[i]]}, "
-            f"said {space.classes[p[i].argmax()]} ({p[i].max():.2f})"
-            for i in worst
-        ]
-        images = [datamodule.samples.images[rows[i]] for i in worst]
-        heading = f"the {len(worst)} most confident of {len(wrong):,} mistakes\n{title}"
-        save_figure(figures.gallery_figure(images, captions, heading, stamp), run / "mistakes.png", dpi=130)
+        shown = mistakes.figure(
+            datamodule.samples, rows, labels, p, space.classes, config["mistakes"], title, stamp
+        )  # fmt: skip
+        save_figure(shown, run / "mistakes.png", dpi=130)
     write_json(run / "metrics.json", metrics)  # last: what has it is complete
     return metrics
 

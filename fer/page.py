@@ -7,6 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
 from fer.atomic import writing
 from fer.display import plain
 
@@ -34,6 +38,11 @@ figcaption { white-space: pre-line; overflow-wrap: anywhere; margin-bottom: .4re
 .matrix td { background: rgb(8 81 156 / var(--share)); } .matrix td.most { color: white; }
 .matrix th { font-weight: normal; text-align: left; position: static; border: 0; }
 .matrix thead th { writing-mode: vertical-rl; transform: rotate(180deg); }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem 1.2rem; }
+.pictures figure { max-width: 20rem; } .pictures img { height: 96px; margin-right: 3px; image-rendering: pixelated; }
+.pictures figcaption { font-size: .8rem; line-height: 1.3; margin: 0; }
+pre { background: #8882; padding: .6em .8em; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
+pre code { background: none; }
 @media (prefers-color-scheme: dark) {
   .matrix td { background: rgb(40 116 200 / var(--share)); } .stamp { color: #ff7b72; } .note { color: #999; }
 }
@@ -77,6 +86,12 @@ def _matrix(title: str, counts: Sequence[Sequence[int]], classes: Sequence[str])
         f"<figure><figcaption>{_escaped(title, keep=chr(10))}</figcaption>"
         f'<table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></figure>'
     )
+
+
+def _png(image: npt.NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 class Page:
@@ -139,6 +154,28 @@ class Page:
             matrices: Title, counts (true class in rows) and class names of each.
         """
         self._add(f'<div class="matrices">{"".join(_matrix(*one) for one in matrices)}</div>')
+
+    def points(self, points: Iterable[str]) -> None:
+        """Add a list of sentences."""
+        self._add(f"<ul>{''.join(f'<li>{_escaped(point)}</li>' for point in points)}</ul>")
+
+    def command(self, command: str) -> None:
+        """Add a command to be copied."""
+        self._add(f"<pre><code>{_escaped(command)}</code></pre>")
+
+    def pictures(self, pictures: Iterable[tuple[Sequence[npt.NDArray[np.uint8]], Sequence[str]]]) -> None:
+        """Add pictures side by side, each over its caption.
+
+        Args:
+            pictures: Images of one picture, uint8 of shape (H, W) or (H, W, 3), and the lines below them.
+        """
+        parts = []
+        for images, lines in pictures:
+            shown = "".join(f'<img alt="" src="{_png(image)}">' for image in images)
+            caption = "\n".join(_escaped(line) for line in lines)
+            parts.append(f"<figure>{shown}<figcaption>{caption}</figcaption></figure>")
+        if parts:
+            self._add(f'<div class="pictures">{"".join(parts)}</div>')
 
     def figure(self, figure: "Figure", alt: str, dpi: int = 110) -> None:
         """Add a picture.

@@ -25,7 +25,7 @@ from fer.display import cell, csv_cell
 from fer.metrics import SCORES, final_scores
 from fer.module import FERModule
 from fer.progress import ScoringProgress
-from fer.run_files import checkpoint_mark, read_history
+from fer.run_files import checkpoint_mark, read_history, run_name
 from fer.tables import NOTHING, WIDTH, fitted
 
 if TYPE_CHECKING:
@@ -165,13 +165,13 @@ def write(
     write_json(run / "metrics.json", metrics)
     final = predictions[-1]  # test where there is one, else val
     accuracy = metrics[final.split]["accuracy"]
-    title = f"{final.split} · n {len(final.labels):,} · accuracy {accuracy:.3f}"
+    title = f"{run_name(run)}\n{summary['data']} {final.split} · n {len(final.labels):,} · accuracy {accuracy:.3f}"
     confusion = np.array(metrics[final.split]["confusion"])
     figure = confusion_figure(confusion, classes, title=title, stamp=summary["stamp"])
     save_figure(figure, run / "confusion.png")
     history = read_history(run / "history.csv") if (run / "history.csv").exists() else {}
     if history:
-        figure = curves_figure(history, summary["monitor"], summary["best_epoch"], summary["stamp"])
+        figure = curves_figure(history, summary["monitor"], summary["best_epoch"], summary["stamp"], run_name(run))
         save_figure(figure, run / "curves.png")
     return metrics
 

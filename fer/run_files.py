@@ -138,6 +138,13 @@ def checkpoint_file(path: Path) -> Path:
     return path if path.suffix == ".ckpt" or path.is_file() else path / "checkpoints" / "best.ckpt"
 
 
+def run_name(path: Path) -> str:
+    """Return what a picture calls a run: the last two parts of its folder, or of a checkpoint that stands in none."""
+    if path.parent.name == "checkpoints":
+        path = path.parent.parent
+    return "/".join(path.resolve().parts[-2:])
+
+
 def check_training(metrics: Mapping[str, Any]) -> None:
     """Check what a training's ``metrics.json`` must hold to be compared.
 

@@ -173,11 +173,21 @@ def test_wrong_labels_come_first(audited: tuple[Path, str]) -> None:
     assert len(wrong & set(listed[: len(wrong)])) >= 6
 
 
-def test_page(audited: tuple[Path, str]) -> None:
+def test_page(audited: tuple[Path, str], planted: Path) -> None:
     page = (audited[0] / "audit.html").read_text()
     assert page.count("data:image/png;base64,") >= 9
     assert 'src="http' not in page
     assert 'href="http' not in page
+    summary = page.partition('id="s0"')[2].partition("</section>")[0]
+    path = audited[0] / "exclude.csv"
+    for text in (
+        "Leak: 1 of 31 test images have a copy in train: scores on test are too good.",
+        "Light: 1 flat, 1 dark images.",
+        "Train without the 4 of 184 train images (2.2 %) in exclude.csv:",
+        f"python -m fer.train data=folder data.root={planted} data.exclude={path}",
+    ):  # fmt: skip
+        assert text in summary, text
+    assert "train/sad/002.png · train · sad" in page  # a caption is text
     for text in (
         "1 flat images", "1 other dark images", "No other bright images",
         "No groups of exact copies with different labels",
