@@ -391,6 +391,8 @@ def _of_value(key: str, value: Any, annotation: str | None) -> list[str]:
         return _not_among(key, value, _ACCELERATORS)
     if key == "trainer.devices":
         return _wrong_devices(value)
+    if key == "trainer.max_time" and value is not None:
+        return _wrong_time(value)
     if value == [] and key in _NOT_EMPTY:
         return [f"{key}=[]: needs at least one."]
     if items := _ITEMS.get(key):
@@ -463,6 +465,19 @@ def _wrong_devices(value: Any) -> list[str]:
         fine = value == -1 or 1 <= value <= 1024
     wanted = "a number of devices from 1, a list of their indices ([0,1]), -1 for all, or auto"
     return [] if fine else [f"trainer.devices={shown(value)}: must be {wanted}."]
+
+
+def _wrong_time(value: Any) -> list[str]:
+    units = ("days", "hours", "minutes", "seconds", "weeks")
+    if isinstance(value, Mapping):
+        fine = bool(value) and all(key in units and _numbers(number) == [number] for key, number in value.items())
+        long = fine and sum(value.values()) > 0
+    else:
+        fine = isinstance(value, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", value.strip()) is not None
+        long = fine and any(part.strip("0") for part in value.split(":"))
+    if long:
+        return []
+    return [f"trainer.max_time={shown(value)}: must be days:hours:minutes:seconds, more than none: 00:08:00:00."]
 
 
 def _packages(config: Mapping[str, Any]) -> list[str]:

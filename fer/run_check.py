@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fer.data.labels import EMOTIONS
-from fer.errors import did_you_mean
+from fer.errors import ConfigError, did_you_mean
 from fer.option_types import shown
 
 SCORES = ("loss", "accuracy", "balanced_accuracy", "f1_macro")
@@ -125,3 +125,58 @@ def _never_best(config: Mapping[str, Any]) -> list[str]:
     if trainer.get("barebones"):
         problems.append("trainer.barebones=true: keeps no checkpoints and no scores. Leave it out.")
     return problems
+
+
+def refuse_too_short(trainer: Mapping[str, Any], train: int, val: int) -> None:
+    """Refuse a training that would end before its first validation, or of which a share is less than a batch.
+
+    Args:
+        trainer: The group's options.
+        train: Batches of the training split.
+        val: Batches of the validation split.
+
+    Raises:
+        ConfigError: Naming the option, and from which value on it works.
+    """
+    if trainer.get("fast_dev_run"):
+        return
+    overfit = trainer.get("overfit_batches") or 0
+    for key, batches in (("limit_train_batches", train), ("limit_val_batches", val), ("overfit_batches", train)):
+        share = trainer.get(key)
+        if isinstance(share, float) and share > 0 and int(batches * share) < 1:
+            raise ConfigError(
+                f"trainer.{key}={share:g}: is less than one of the {batches} batches. Say a number of batches "
+                f"(trainer.{key}=1), or at least {1 / batches:.2g}."
+            )
+    epoch = _limited(train, overfit or trainer.get("limit_train_batches", 1.0))
+    every, interval = trainer.get("check_val_every_n_epoch", 1), trainer.get("val_check_interval")
+    if isinstance(interval, int) and every is not None and interval > epoch:
+        raise ConfigError(
+            f"trainer.val_check_interval={interval}: an epoch has {epoch} batches. Say at most that, or leave it out: "
+            f"each epoch is validated at its end."
+        )
+    within = epoch if interval is None else interval if isinstance(interval, int) else max(1, int(epoch * interval))
+    first = (((every or 1) - 1) * epoch) + within
+    steps_per_epoch = -(-epoch // (accumulated := trainer.get("accumulate_grad_batches") or 1))
+    most, epochs = trainer.get("max_steps") or -1, trainer.get("max_epochs") or -1
+    if 0 < epochs * epoch < first:
+        raise ConfigError(
+            f"trainer.val_check_interval={interval}: the training ends after {epochs * epoch} batches "
+            f"(trainer.max_epochs={epochs}), before the first validation, so there would be no best checkpoint."
+        )
+    if most > 0 and (most // steps_per_epoch) * epoch + (most % steps_per_epoch) * accumulated < first:
+        raise ConfigError(
+            f"trainer.max_steps={most}: the training ends before the first validation, so there would be no best "
+            f"checkpoint. An epoch has {steps_per_epoch} steps. Say trainer.max_steps="
+            f"{_steps(first, epoch, accumulated)} or more, or "
+            f"+trainer.val_check_interval={min(most * accumulated, epoch)} or less."
+        )
+
+
+def _limited(batches: int, limit: float) -> int:
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+
+
+def _steps(batches: int, epoch: int, accumulated: int) -> int:
+    """Return the number of optimiser steps in so many batches; an epoch's last step may have fewer."""
+    return (batches // epoch) * -(-epoch // accumulated) + -(-(batches % epoch) // accumulated)

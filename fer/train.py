@@ -31,7 +31,7 @@ def train(cfg: "DictConfig") -> float | None:
     import pytorch_lightning as pl
     from omegaconf import OmegaConf
 
-    from fer import features, launch, preprocessing, results, resume, run_folder, run_record
+    from fer import features, launch, preprocessing, results, resume, run_check, run_folder, run_record
     from fer.build import build
     from fer.callbacks import HistoryLogger, KeepHistory
     from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module
@@ -49,6 +49,9 @@ def train(cfg: "DictConfig") -> float | None:
     # Data.
     datamodule = build(config["data"], "data", seed=config["seed"], transforms=config["transforms"])
     datamodule.setup("fit")
+    run_check.refuse_too_short(
+        config["trainer"], len(datamodule.train_batches()), -(-len(datamodule.rows("val")) // datamodule.batch_size)
+    )
     classes = datamodule.classes
     monitored = config["monitor"].partition("/f1/")[2]
     if monitored and monitored not in classes:

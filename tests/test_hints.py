@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fer import build, hints
+from fer import build, hints, run_check
 from fer.errors import ConfigError
 from fer.run_check import lower_is_better
 
@@ -85,3 +85,32 @@ def test_a_constructor_that_raises_ends_as_a_sentence(monkeypatch: pytest.Monkey
     assert "refuses its options" in str(error.value)
     assert "callbacks.mine.depth=3" in str(error.value)
     assert "width" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "expected"),
+    [
+        ({"val_check_interval": 1000}, "trainer.val_check_interval=1000: an epoch has 10 batches."),
+        ({"val_check_interval": 1000, "check_val_every_n_epoch": None}, "the training ends after 20 batches"),
+        ({"max_steps": 9}, "trainer.max_steps=9: the training ends before the first validation"),
+        ({"max_steps": 2, "accumulate_grad_batches": 4}, "An epoch has 3 steps. Say trainer.max_steps=3 or more"),
+        ({"limit_train_batches": 0.05}, "trainer.limit_train_batches=0.05: is less than one of the 10 batches."),
+        ({"limit_val_batches": 0.2}, "trainer.limit_val_batches=0.2: is less than one of the 2 batches."),
+        ({"max_steps": 9, "fast_dev_run": True}, None),
+        ({"max_steps": 10}, None),
+        ({"max_steps": 3, "accumulate_grad_batches": 4}, None),
+        ({"max_steps": 5, "val_check_interval": 5}, None),
+        ({"max_steps": 5, "val_check_interval": 0.5}, None),
+        ({"max_steps": 4, "limit_train_batches": 4}, None),
+        ({"val_check_interval": 15, "check_val_every_n_epoch": None}, None),
+    ],
+    ids=str,
+)
+def test_a_training_without_validation_is_refused_before_it(trainer: dict[str, Any], expected: str | None) -> None:
+    options = {"max_epochs": 2, "check_val_every_n_epoch": 1, **trainer}
+    if expected is None:
+        run_check.refuse_too_short(options, train=10, val=2)
+        return
+    with pytest.raises(ConfigError) as error:
+        run_check.refuse_too_short(options, train=10, val=2)
+    assert expected in str(error.value)
