@@ -159,13 +159,16 @@ def collect(folder: Path) -> list[dict[str, Any]]:
 def _scored(job: Path) -> dict[str, Any]:
     """Return what a finished job scored."""
     metrics = read_metrics(job / "metrics.json")
-    row: dict[str, Any] = {split: metrics[split] for split in ("val", "test") if split in metrics}
+    row: dict[str, Any] = {}
+    for split in ("val", "test"):
+        if split in metrics:
+            row[split] = {score: float(metrics[split][score]) for score in ("accuracy", "f1_macro")}
     if "best_score" in metrics:
-        epoch = metrics["best_epoch"]
+        epoch = int(metrics["best_epoch"])
         row |= {"monitor": metrics["monitor"], "score": float(metrics["best_score"]), "epoch": epoch}
         row |= _training(job, epoch)
     else:  # of fer.test, which chooses nothing
-        row |= {"monitor": "test/accuracy", "score": float(metrics["test"]["accuracy"]), "epoch": ""}
+        row |= {"monitor": "test/accuracy", "score": row["test"]["accuracy"], "epoch": ""}
     return row | {"stamp": metrics["stamp"], "tta": metrics["tta"]}
 
 

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from conftest import TINY, Run
+from fakes import write_image
 from scipy.stats import binomtest
 
 Here = Callable[..., Path]
@@ -360,3 +362,30 @@ def test_errors(run_here: Here, tmp_path: Path, capfd: pytest.CaptureFixture[str
         run_here("fer.report", arg)
     assert end.value.code == 2
     assert said in capfd.readouterr().err
+
+
+def test_a_dataset_is_known_again_by_its_content(tmp_path: Path) -> None:
+    from fer.comparison import Dataset
+    from fer.data.folder import Folder
+    from fer.results import identity
+
+    def known(root: Path, **options: Any) -> Dataset:
+        found = Folder(root=str(root), cache_dir=str(tmp_path / "cache"), **options)
+        found.setup("fit")
+        noted = json.loads(json.dumps(identity(found)))
+        return Dataset(**{key: tuple(map(str, v)) if isinstance(v, list) else v for key, v in noted.items()})
+
+    for label, name in enumerate(("happy", "sad", "fear")):
+        for number in range(30):
+            write_image(tmp_path / "x" / name / f"{number}.png", np.full((8, 8), 40 * label + number, dtype=np.uint8))
+    shutil.copytree(tmp_path / "x", tmp_path / "copy")
+    shutil.copytree(tmp_path / "x", tmp_path / "other")
+    first = known(tmp_path / "x")
+    assert first.same(known(tmp_path / "x", seed=3, val_fraction=0.2)), "splits do not matter"
+    assert first.same(known(tmp_path / "copy"))
+    assert first.same(known(tmp_path / "x", image_size=6))
+    assert not first.same(known(tmp_path / "x", classes=["happy", "sad"]))
+    write_image(tmp_path / "other" / "happy" / "0.png", np.full((8, 8), 200, dtype=np.uint8))
+    assert not first.same(known(tmp_path / "other")), "of the same names"
+    write_image(tmp_path / "x" / "happy" / "new.png", np.full((8, 8), 200, dtype=np.uint8))
+    assert not first.same(known(tmp_path / "x")), "images were added"

@@ -86,6 +86,42 @@ def test_a_searchs_many_choices_leave_room_for_the_scores(
     assert "0.14285714285714285" in (jobs / "sweep.csv").read_text()
 
 
+@pytest.mark.parametrize("content", ["null", '{"best_score": ', '{"best_score": [1]}', None])
+def test_a_damaged_job_is_named_and_the_others_are_compared(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    if content is None:
+        (jobs / "0" / "history.csv").write_text("epoch,val/loss\n2,[/b]\n")
+    else:
+        (jobs / "0" / "metrics.json").write_text(content)
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    sweep.report()
+    said = capsys.readouterr().out
+    assert "job 0 failed: its metrics.json or history.csv is damaged" in said
+    assert "best by score: job 1;" in said
+
+
+def test_a_table_of_80_columns_cuts_no_number(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "vit_base_patch16_224.augreg_in21k_ft_in1k"
+    for number in range(4):
+        choices = [
+            f"model.name={name}{number}",
+            f"optimizer.weight_decay={number / 7}",
+            f"data.root=/a/{number}/{name}",
+        ]
+        (jobs / str(number) / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(choices))
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    monkeypatch.setattr(sweep, "_draw", lambda *args: None)
+    sweep.report()
+    table = capsys.readouterr().out.partition("best by")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    for number in ("0.1429", "0.2857", "0.6000", "0.5800", "0.5700", "0.2000", "+1.000", "-0.200"):
+        assert f" {number}" in table
+
+
 def test_no_seed_is_the_best(jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(4):
         (jobs / str(number) / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"seed={number}"]))
