@@ -123,11 +123,6 @@ class Page:
         """Add a smaller heading."""
         self._add(f"<h3>{_escaped(text)}</h3>")
 
-    def list(self, lines: Sequence[str]) -> None:
-        """Add a list of sentences; nothing if there is none."""
-        if lines:
-            self._add(f"<ul>{''.join(f'<li>{_escaped(line)}</li>' for line in lines)}</ul>")
-
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> None:
         """Add a table.
 
@@ -155,9 +150,10 @@ class Page:
         """
         self._add(f'<div class="matrices">{"".join(_matrix(*one) for one in matrices)}</div>')
 
-    def points(self, points: Iterable[str]) -> None:
-        """Add a list of sentences."""
-        self._add(f"<ul>{''.join(f'<li>{_escaped(point)}</li>' for point in points)}</ul>")
+    def points(self, points: Sequence[str]) -> None:
+        """Add a list of sentences; nothing if there is none."""
+        if points:
+            self._add(f"<ul>{''.join(f'<li>{_escaped(point)}</li>' for point in points)}</ul>")
 
     def command(self, command: str) -> None:
         """Add a command to be copied."""

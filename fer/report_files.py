@@ -195,7 +195,7 @@ def page(found: Found, score: str, mcnemar: tuple[list[list[str]], list[str]]) -
         for line in refused:
             made.text(line)
     made.section("Notes")
-    made.list([COLUMNS, TRAIN, *found.stale, *found.skipped])
+    made.points([COLUMNS, TRAIN, *found.stale, *found.skipped])
     return made
 
 
@@ -217,11 +217,11 @@ def _add_group(made: "Page", group: Group, score: str, curves: bool) -> None:
     for run in group.runs:
         if run.stamp:
             made.text(f"{run.name}: {run.stamp}", "stamp")
-    made.list(_lines(group, own))
+    made.points(_lines(group, own))
     if means := _means(group, score):
         made.heading("Mean and standard deviation over seeds or folds")
         made.table(*show(means), words=len(means.words) - 1)
-        made.list(lead_lines(means))
+        made.points(lead_lines(means))
     made.heading("F1 per class")
     made.table(*report_tables.class_table(group.runs), words=2)
     if any(run.history for run in group.runs):
