@@ -16,7 +16,7 @@ def train(cfg: "DictConfig") -> float | None:
         cfg: The composed ``conf/train.yaml``.
 
     Returns:
-        The best validation score, which a sweep compares; None in every process but the first.
+        The best validation score, which a sweep compares; None in every process but the first, and of a preview.
 
     Raises:
         FERError: If the config, the data or the run allows no training.
@@ -39,6 +39,10 @@ def train(cfg: "DictConfig") -> float | None:
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
+    if config["preview"]:
+        from fer import preview  # with matplotlib, which would delay a training
+
+        preview.refuse(config)
     first = not launch.is_child()
     run_folder.quieten(first)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
@@ -78,6 +82,9 @@ def train(cfg: "DictConfig") -> float | None:
     )
     if config["compile"]:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
+    if config["preview"]:
+        preview.show(config, datamodule, module, run)
+        return None
 
     # Fit, in one process per device.
     callbacks = [build(node, f"callbacks.{name}") for name, node in config["callbacks"].items() if node]
