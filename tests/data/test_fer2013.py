@@ -262,8 +262,8 @@ def test_spaces_between_pixels(tmp_path: Path) -> None:
 def broken(tmp_path: Path, rows: list[str], header: str = "emotion,pixels,Usage") -> str:
     (tmp_path / "fer2013.csv").write_text("\n".join([header, *rows]) + "\n")
     with pytest.raises(DatasetError) as error:
-        read(tmp_path)
-    assert not (tmp_path.parent / "cache").exists()
+        read(tmp_path, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
     return str(error.value)
 
 
@@ -338,7 +338,7 @@ def test_a_download_that_broke_off(tmp_path: Path) -> None:
     content = (tmp_path / "fer2013.csv").read_bytes()
     (tmp_path / "fer2013.csv").write_bytes(content[:-2000])
     with pytest.raises(DatasetError, match=r"fer2013\.csv:22: .*\n.*incompletely downloaded"):
-        read(tmp_path)
+        read(tmp_path, tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_broken_and_empty_folders(tmp_path: Path) -> None:
 def test_real_head(tmp_path: Path) -> None:
     text = gzip.decompress((SHARED / "data/fer2013_head.csv.gz").read_bytes())
     (tmp_path / "fer2013.csv").write_bytes(text)
-    samples = read(tmp_path)
+    samples = read(tmp_path, tmp_path / "cache")
     assert len(samples) == 1167
     assert set(samples.labels.tolist()) == set(range(7))
     rows = list(csv.DictReader(io.StringIO(text.decode())))
@@ -450,7 +450,7 @@ def test_real_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("fer2013")
     with tarfile.open(SHARED / "data/fer2013.tar.xz") as archive:
         archive.extractall(root, filter="data")
-    samples = read(root)
+    samples = read(root, root / "cache")
     counts = {split: int((samples.splits == split).sum()) for split in ("train", "val", "test")}
     assert counts == {"train": 28709, "val": 3589, "test": 0}
     for index in range(0, len(samples), 200):
@@ -458,7 +458,7 @@ def test_real_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
             np.testing.assert_array_equal(samples.images[index], np.asarray(image.convert("L")))
         assert f"/{BASIC[samples.labels[index]]}/" in samples.ids[index]
     start = time.perf_counter()
-    again = read(root)
+    again = read(root, root / "cache")
     assert time.perf_counter() - start < 2  # 0.2 s on an idle machine
     np.testing.assert_array_equal(again.ids, samples.ids)
     shutil.rmtree(root)  # pytest would keep 32,298 files for three sessions
