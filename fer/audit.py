@@ -62,7 +62,9 @@ def audit(cfg: "DictConfig") -> None:
             if config["probabilities"]:
                 probabilities = label_noise.read_probabilities(Path(config["probabilities"]).expanduser(), samples)
             else:
-                probabilities = label_noise.out_of_fold(samples, found.groups, config["folds"], config["seed"])
+                probabilities = label_noise.out_of_fold(
+                    samples, found.groups, config["folds"], config["seed"], datamodule.cache_dir
+                )
             suspects = label_noise.find(probabilities, samples.labels)
     reasons = cleaning.reasons(samples, looks, found, across, suspects)
     left_out = cleaning.choose(reasons, samples.splits, config["exclude"], config["exclude_from"])

@@ -13,18 +13,23 @@ Gradients for Human Detection", CVPR 2005) by linear discriminant analysis in a 
 wrong labels better.
 """
 
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import solve
 from sklearn.linear_model import LogisticRegression
 
+from fer.data.cache import scratch
 from fer.data.samples import Samples
 from fer.display import read_csv
 from fer.errors import ConfigError, DatasetError
 
+Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
@@ -33,7 +38,8 @@ _LANDMARKS = 2000  # of the kernel, at most
 _PER_LANDMARK = 2  # images, at least
 _WIDTH = 0.5  # of the kernel, in medians of the squared distances
 _SHRINKAGE = 0.4  # share of the mean variance that is added to each, if there were as many landmarks as images
-_BLOCK = 4096
+_BLOCK = 512  # images at a time
+_FIRST = 4096  # images whose distances say how wide the kernel is
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def find(probabilities: Floats, labels: Rows) -> Suspects:
     )
 
 
-def out_of_fold(samples: Samples, groups: Rows, folds: int, seed: int) -> Floats:
+def out_of_fold(samples: Samples, groups: Rows, folds: int, seed: int, cache_dir: Path) -> Floats:
     """Return each sample's class probabilities from a classifier that has not seen it, float32 of shape (N, C).
 
     Args:
@@ -106,9 +112,11 @@ def out_of_fold(samples: Samples, groups: Rows, folds: int, seed: int) -> Floats
         groups: int64 of shape (N,), copies of an image; they share a fold.
         folds: Number of folds.
         seed: Which folds, and which images are the kernel's landmarks.
+        cache_dir: Where the kernel is kept meanwhile: memory may not hold it.
 
     Raises:
         ConfigError: If the samples are of one class, or in fewer groups than there are folds.
+        DatasetError: If there is not enough space for the kernel.
     """
     if len(np.unique(samples.labels)) < 2 or len(np.unique(groups)) < 2 * folds:
         raise ConfigError(
@@ -117,28 +125,58 @@ def out_of_fold(samples: Samples, groups: Rows, folds: int, seed: int) -> Floats
         )
     generator = np.random.default_rng(seed)
     fold = deal(groups, samples.labels, folds, generator)
-    features = _kernel(samples.images, generator)
-    # The fewer samples there are, the less is known of each direction: best on 240 pictures and on FER2013's 32,298.
-    shrinkage = max(1e-4, _SHRINKAGE * (features.shape[1] / len(features)) ** 2)
+    order = np.argsort(fold, kind="stable")
+    ends = np.cumsum(np.bincount(fold, minlength=folds)).tolist()
     targets = np.eye(len(samples.classes), dtype=np.float32)[samples.labels]
-    # Sums of each fold, so that those of all folds but one are a subtraction.
-    parts = [(targets[fold == f], features[fold == f]) for f in range(folds)]
-    counts = np.stack([target.sum(axis=0, dtype=np.float64) for target, _ in parts])
-    sums = np.stack([target.T @ part for target, part in parts]).astype(np.float64)
-    squares = np.stack([part.T @ part for _, part in parts])
     scores = np.empty_like(targets)
-    for held in range(folds):
-        others = np.arange(folds) != held
-        count = counts[others].sum(axis=0)
-        means = sums[others].sum(axis=0) / np.maximum(1, count)[:, None]
-        within = squares[others].sum(axis=0, dtype=np.float64) - (means * count[:, None]).T @ means
-        within += shrinkage * np.trace(within) / len(within) * np.eye(len(within))
-        within /= max(1, count.sum())
-        weights = np.linalg.solve(within, means.T)
-        # Half a sample for a class without any: its probability is small, and known.
-        offset = np.log(np.maximum(0.5, count) / max(1, count.sum())) - 0.5 * (means.T * weights).sum(axis=0)
-        scores[fold == held] = parts[held][1] @ weights + offset
+    with closing(_kernel(samples.images, order, generator, cache_dir)) as kernel:
+        width = kernel.width
+        # The fewer samples there are, the less is known of each direction: best on 240 pictures and FER2013's 32,298.
+        shrinkage = max(1e-4, _SHRINKAGE * (width / len(samples)) ** 2)
+        # Sums of each fold, so that those of all folds but one need no other look at the samples.
+        counts = np.stack([targets[fold == f].sum(axis=0, dtype=np.float64) for f in range(folds)])
+        sums = np.zeros((folds, targets.shape[1], width))
+        with closing(_Filed(cache_dir, folds * width, width)) as squares:
+            for f, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+                square = np.zeros((width, width), dtype=np.float32)
+                for part in _parts(start, end):
+                    features = kernel[part]
+                    sums[f] += targets[order[part]].T @ features
+                    square += features.T @ features
+                squares.append(square)
+            for held, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+                others = [f for f in range(folds) if f != held]
+                total = np.zeros((width, width))
+                for f in others:
+                    total += squares[f * width : (f + 1) * width]
+                weights, offset = _discriminants(counts[others].sum(axis=0), sums[others].sum(axis=0), total, shrinkage)
+                for part in _parts(start, end):
+                    scores[order[part]] = kernel[part] @ weights + offset
     return _calibrated(scores, samples.labels, fold)
+
+
+def _discriminants(count: Doubles, sums: Doubles, square: Doubles, shrinkage: float) -> tuple[Doubles, Doubles]:
+    """Return weights (D, C) and offsets (C,) of linear discriminant analysis.
+
+    Args:
+        count: Samples of each class, shape (C,).
+        sums: Sums of their features, shape (C, D).
+        square: Products of features with each other, summed over all samples, shape (D, D); it is overwritten.
+        shrinkage: Share of the mean variance that is added to each.
+    """
+    means = sums / np.maximum(1, count)[:, None]
+    within = square
+    # In place and in blocks: each such matrix takes 32 MB.
+    for start in range(0, len(within), _BLOCK // 8):
+        part = slice(start, start + _BLOCK // 8)
+        within[part] -= (means[:, part] * count[:, None]).T @ means
+    # More than nothing, even if all images are alike.
+    within[np.diag_indices_from(within)] += max(1e-9, shrinkage * np.trace(within) / len(within))
+    within /= max(1, count.sum())
+    weights = solve(within.T, means.T, overwrite_a=True, assume_a="pos")
+    # Half a sample for a class without any: its probability is small, and known.
+    offset = np.log(np.maximum(0.5, count) / max(1, count.sum())) - 0.5 * (means.T * weights).sum(axis=0)
+    return weights, offset
 
 
 def _calibrated(scores: Floats, labels: Rows, fold: Rows) -> Floats:
@@ -178,26 +216,74 @@ def deal(groups: Rows, labels: Rows, folds: int, generator: np.random.Generator)
     return fold[groups]
 
 
-def _kernel(images: npt.NDArray[np.uint8], generator: np.random.Generator) -> Floats:
+class _Filed:
+    """Rows of float32 in a file, from which a constant row is taken: memory may not hold them.
+
+    Args:
+        cache_dir: Where the file is.
+        count: Number of rows.
+        width: Numbers in a row.
+    """
+
+    def __init__(self, cache_dir: Path, count: int, width: int) -> None:
+        self.width = width
+        self.less = np.zeros(width, dtype=np.float32)
+        self._file = scratch(cache_dir, 4 * count * width)
+
+    def append(self, rows: Floats) -> None:
+        self._file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
+
+    def __getitem__(self, part: slice) -> Floats:
+        self._file.seek(4 * part.start * self.width)
+        rows = np.fromfile(self._file, np.float32, (part.stop - part.start) * self.width).reshape(-1, self.width)
+        rows -= self.less
+        return rows
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _kernel(images: npt.NDArray[np.uint8], order: Rows, generator: np.random.Generator, cache_dir: Path) -> _Filed:
     """Return the Gaussian kernel of each image, and its mirror image, with randomly chosen ones.
 
+    Args:
+        images: uint8 of shape (N, H, W) or (N, H, W, 3).
+        order: int64 of shape (N,), in which order they are wanted.
+        generator: Chooses the landmarks.
+        cache_dir: Where the kernel is kept: that of 36,000 images takes 288 MB.
+
     Returns:
-        float32 of shape (N, landmarks), of mean 0; equal for an image and its mirror image.
+        N rows, one number for each landmark, of mean 0; equal for an image and its mirror image.
     """
     count = min(_LANDMARKS, max(1, len(images) // _PER_LANDMARK))
     landmarks = _gradients(images[np.sort(generator.permutation(len(images))[:count])])
-    lengths = (landmarks**2).sum(axis=1)
-    result = np.zeros((len(images), len(landmarks)), dtype=np.float32)
-    width: float | None = None
-    for start in range(0, len(images), _BLOCK):
-        block = images[start : start + _BLOCK]
-        for part in (block, block[:, :, ::-1]):
-            vectors = _gradients(part)
-            distance = np.maximum(0, (vectors**2).sum(axis=1)[:, None] + lengths - 2 * vectors @ landmarks.T)
-            width = max(1e-6, _WIDTH * float(np.median(distance))) if width is None else width
-            result[start : start + _BLOCK] += np.exp(-distance / width)
-    result -= result.mean(axis=0)
-    return result
+    first = [_distance(images[part], landmarks) for part in _parts(0, min(len(images), _FIRST))]
+    scale = max(1e-6, _WIDTH * float(np.median(np.concatenate(first), overwrite_input=True)))
+    del first
+    kernel = _Filed(cache_dir, len(images), count)
+    total = np.zeros(count)
+    for part in _parts(0, len(images)):
+        block = images[order[part]]
+        features = np.exp(-_distance(block, landmarks) / scale)
+        features += np.exp(-_distance(block[:, :, ::-1], landmarks) / scale)
+        total += features.sum(axis=0)
+        kernel.append(features)
+    kernel.less = (total / len(images)).astype(np.float32)
+    return kernel
+
+
+def _distance(images: npt.NDArray[np.uint8], landmarks: Floats) -> Floats:
+    """Return images' squared distances to the landmarks, float32 of shape (N, landmarks)."""
+    vectors = _gradients(images)
+    distance: Floats = -2 * vectors @ landmarks.T
+    distance += (vectors**2).sum(axis=1)[:, None]
+    distance += (landmarks**2).sum(axis=1)
+    np.maximum(0, distance, out=distance)
+    return distance
+
+
+def _parts(start: int, end: int) -> Iterator[slice]:
+    return (slice(first, min(first + _BLOCK, end)) for first in range(start, end, _BLOCK))
 
 
 def _gradients(images: npt.NDArray[np.uint8]) -> Floats:

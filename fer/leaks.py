@@ -308,11 +308,14 @@ def _cosines(images: Images, order: int) -> Floats:
 
 def _decode(prints: npt.NDArray[np.uint8]) -> Floats:
     """Return fingerprints' cosines, up to a factor, float32 of shape (N, order, order)."""
-    nibbles = np.stack([prints[:, _HASH:] >> 4, prints[:, _HASH:] & 15], axis=2).reshape(-1, _COUNT[_PRINT])
-    levels = nibbles.astype(np.float32) - 8
     lowest = _lowest(_PRINT)
+    weights = _weights(_PRINT).ravel()[lowest]
     cosines = np.zeros((len(prints), _PRINT**2), dtype=np.float32)
-    cosines[:, lowest] = levels * np.abs(levels) / _weights(_PRINT).ravel()[lowest]
+    for part in _blocks(len(prints)):
+        halves = prints[part, _HASH:]
+        nibbles = np.stack([halves >> 4, halves & 15], axis=2).reshape(-1, _COUNT[_PRINT])
+        levels = nibbles.astype(np.float32) - 8
+        cosines[part, lowest] = levels * np.abs(levels) / weights
     return cosines.reshape(-1, _PRINT, _PRINT)
 
 
@@ -388,7 +391,11 @@ def _lowest(order: int) -> Rows:
 
 def _vectors(cosines: Floats) -> Floats:
     """Return the used ones of images' cosines as vectors of length 1, or 0 for flat images, float32 of shape (N, D)."""
-    return _unit(_weighted(cosines)[:, _lowest(cosines.shape[1])])
+    lowest = _lowest(cosines.shape[1])
+    vectors = np.empty((len(cosines), len(lowest)), dtype=np.float32)
+    for part in _blocks(len(cosines)):
+        vectors[part] = _unit(_weighted(cosines[part])[:, lowest])
+    return vectors
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -439,8 +446,8 @@ class _Whitening:
     """Makes vectors of shape (N, D) white: faces look alike in the same few ways, which say little about copies."""
 
     def __init__(self, vectors: Floats) -> None:
-        vectors = vectors[(vectors != 0).any(axis=1)]
-        count, dims = max(1, len(vectors)), vectors.shape[1]
+        # Flat images' vectors are 0, and add nothing to the sums.
+        count, dims = max(1, int((vectors != 0).any(axis=1).sum())), vectors.shape[1]
         share = count / (count + _PRIOR)
         self.mean = vectors.sum(axis=0) / (count + _PRIOR)
         covariance = vectors.T @ vectors / count - np.outer(self.mean, self.mean)
@@ -450,8 +457,11 @@ class _Whitening:
 
     def __call__(self, vectors: Floats) -> Floats:
         """Return white vectors of length 1; what was 0 stays so."""
-        seen = (vectors != 0).any(axis=1, keepdims=True)
-        return np.asarray(_unit((vectors - self.mean) @ self.matrix) * seen, dtype=np.float32)
+        white = np.empty_like(vectors)
+        for part in _blocks(len(vectors)):
+            seen = (vectors[part] != 0).any(axis=1, keepdims=True)
+            white[part] = _unit((vectors[part] - self.mean) @ self.matrix) * seen
+        return white
 
 
 def _search(a: Floats, b: Floats | None, least: float) -> _Candidates:
@@ -466,9 +476,9 @@ def _search(a: Floats, b: Floats | None, least: float) -> _Candidates:
         Each pair once, as it is most similar; within the first, its lower row first.
     """
     middle = [values[:, :_MIDDLE, :_MIDDLE] for values in (a, a if b is None else b)]
-    parts = [_aligned(middle[0], middle[1], pairs, 1) for pairs in _candidates(a, b)]
+    aligned = (_aligned(middle[0], middle[1], pairs, 1) for pairs in _candidates(a, b))
+    parts = [pairs.take(pairs.similarity >= _HOPE) for pairs in aligned]
     pairs = _Candidates._make(np.concatenate(values) for values in zip(*parts, strict=True))
-    pairs = pairs.take(pairs.similarity >= _HOPE)
     if b is None:
         pairs = _in_order(pairs)
     pairs = pairs.take(np.argsort(-pairs.similarity, kind="stable"))
@@ -484,9 +494,13 @@ def _search(a: Floats, b: Floats | None, least: float) -> _Candidates:
     return pairs._replace(similarity=similarity).take(similarity >= least)
 
 
-def _rough(cosines: Floats) -> Floats:
-    """Return the cosines that candidates are found by."""
-    return cosines[:, :_ROUGH, :_ROUGH]
+def _rough(cosines: Floats, crops: Floats) -> Floats:
+    """Return the cosines that candidates are found by, of cropped images: those known of the overlap."""
+    rough = np.empty((len(cosines), _ROUGH, _ROUGH), dtype=np.float32)
+    known = _known(cosines.shape[1], -crops)
+    for part in _blocks(len(cosines)):
+        rough[part] = (_crop(cosines[part], crops) * known)[:, :_ROUGH, :_ROUGH]
+    return rough
 
 
 def _both(a: Floats, b: Floats, pairs: _Candidates, part: slice) -> tuple[Floats, Floats]:
@@ -513,10 +527,11 @@ def _candidates(a: Floats, b: Floats | None) -> Iterator[_Candidates]:
     starts = np.array(_STARTS, dtype=np.float32)
     if b is not None:  # within one dataset both orders of a pair come up, and cropping the first image is enough
         starts = np.concatenate([starts, -starts[1:]])
-    whiten = _Whitening(_vectors(_rough(a if b is None else np.concatenate([a, b]))))
+    whole = [_vectors(part[:, :_ROUGH, :_ROUGH]) for part in (a, b) if part is not None]
+    whiten = _Whitening(np.concatenate(whole))
     for start in starts:
-        query, reference = (_rough(part) for part in _overlap(a, a if b is None else b, start))
-        query = whiten(_vectors(query))
+        query = whiten(_vectors(_rough(a, start)))
+        reference = _rough(a if b is None else b, -start)
         for mirrored in (False, True):
             target = whiten(_vectors(_mirror(reference, np.full(len(reference), mirrored)))).T
             first, second, similarity = _products(query, target, b is None, b is None and not start.any())

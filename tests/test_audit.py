@@ -15,7 +15,8 @@ import pytest
 from conftest import REPO, SHARED
 from PIL import Image
 
-from fer import cleaning, copies, eda, label_noise
+from fer import cleaning, copies, eda, label_noise, leaks
+from fer.data import quality
 from fer.data.samples import Samples
 from fer.errors import ConfigError, DatasetError, FERError
 
@@ -397,33 +398,34 @@ def test_copies_share_a_fold_and_classes_are_spread() -> None:
         assert counts.max() - counts.min() <= 1
 
 
-def test_out_of_fold_probabilities_have_not_seen_the_sample() -> None:
+def test_out_of_fold_probabilities_have_not_seen_the_sample(cache_dir: Path) -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(150) % 3
     images = pictures(labels, 3, strength=0)  # of which nothing can be learned
     guessed = samples(labels.tolist(), images=images)
-    p = label_noise.out_of_fold(guessed, np.arange(150), 5, 0)
+    p = label_noise.out_of_fold(guessed, np.arange(150), 5, 0, cache_dir)
     assert p.shape == (150, 3)
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-4)
     assert (p.argmax(axis=1) == labels).mean() < 0.5
     # A copy in another fold would give the label away; groups forbid it.
     twice = samples([*labels, *labels], images=np.concatenate([images, images]))
     groups = np.tile(np.arange(150), 2)
-    assert (label_noise.out_of_fold(twice, groups, 5, 0).argmax(axis=1) == twice.labels).mean() < 0.5
-    assert (label_noise.out_of_fold(twice, rng.permutation(300), 5, 0).argmax(axis=1) == twice.labels).mean() > 0.6
+    for kept_together, low, high in ((groups, 0, 0.5), (rng.permutation(300), 0.6, 1)):
+        p = label_noise.out_of_fold(twice, kept_together, 5, 0, cache_dir)
+        assert low < (p.argmax(axis=1) == twice.labels).mean() < high
 
 
-def test_too_few_samples_for_folds() -> None:
+def test_too_few_samples_for_folds(cache_dir: Path) -> None:
     for few in (samples([1] * 50), samples([0, 1] * 4)):
         with pytest.raises(ConfigError, match="suspect_labels=false"):
-            label_noise.out_of_fold(few, np.arange(len(few)), 5, 0)
+            label_noise.out_of_fold(few, np.arange(len(few)), 5, 0, cache_dir)
 
 
-def test_out_of_fold_takes_any_size_and_colours() -> None:
+def test_out_of_fold_takes_any_size_and_colours(cache_dir: Path) -> None:
     labels = np.arange(90) % 3
     colour = np.stack([cv2.resize(image, (60, 60)) for image in pictures(labels, 4, strength=2)])
     part = samples(labels.tolist(), images=np.repeat(colour[..., None], 3, axis=3))
-    assert (label_noise.out_of_fold(part, np.arange(90), 3, 0).argmax(axis=1) == labels).mean() > 0.7
+    assert (label_noise.out_of_fold(part, np.arange(90), 3, 0, cache_dir).argmax(axis=1) == labels).mean() > 0.7
 
 
 @pytest.mark.parametrize(
@@ -474,3 +476,24 @@ def test_known_answers_on_fer2013(tmp_path: Path) -> None:
     assert (found["groups"], found["redundant"], found["conflicting_groups"]) == (1273, 1532, 47)
     across = {(row["images_of"], row["copied_in"]): row["images"] for row in found["across_splits"]}
     assert across["val", "train"] == 280
+
+
+def peak_mb(run: Callable[[], object]) -> float:
+    """Return the most memory that a call holds at once."""
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_what_is_looked_at(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4000, 8, 8), dtype=np.uint8).repeat(2, axis=1).repeat(2, axis=2)
+    assert peak_mb(lambda: leaks.near_pairs(images)) < 18  # of which 4 are their cosines
+    assert peak_mb(lambda: quality.contrast(np.zeros((20_000, 48, 48), np.uint8))) < 100  # 46 MB of them the images
+    monkeypatch.setattr(label_noise, "_LANDMARKS", 200)  # the kernel of 4,000 images is 3.2 MB
+    monkeypatch.setattr(label_noise, "_FIRST", 512)
+    few = samples((np.arange(4000) % 2).tolist(), images=images)
+    assert peak_mb(lambda: label_noise.out_of_fold(few, np.arange(4000), 5, 0, cache_dir)) < 7

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -162,15 +162,25 @@ def allocate(cache_dir: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     Raises:
         DatasetError: If there is not enough space.
     """
+    with scratch(cache_dir, math.prod(shape)) as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
+def scratch(cache_dir: Path, size: int) -> IO[bytes]:
+    """Open a file without a name, of ``size`` bytes.
+
+    Raises:
+        DatasetError: If there is not enough space.
+    """
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache_dir) as file:
-            if hasattr(os, "posix_fallocate"):
-                # Running out of space later, while writing through the map, would kill the process (SIGBUS).
-                os.posix_fallocate(file.fileno(), 0, math.prod(shape))
-            return np.memmap(file, np.uint8, "w+", shape=shape)
+        file = tempfile.TemporaryFile(dir=cache_dir)  # noqa: SIM115
+        if size and hasattr(os, "posix_fallocate"):
+            # Running out of space later, while writing through a map, would kill the process (SIGBUS).
+            os.posix_fallocate(file.fileno(), 0, size)
+        return file
     except OSError as error:
-        raise _cannot_write(cache_dir, math.prod(shape), error) from error
+        raise _cannot_write(cache_dir, size, error) from error
 
 
 def _load(folder: Path) -> Samples | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-_BLOCK = 2**26  # bytes looked at at once
+_BLOCK = 2**22  # bytes looked at at once; as numbers they take several times as many
 _LOOKED_AT = 2000  # images of a dataset, evenly spread, in which signs of treatment are looked for
 
 
