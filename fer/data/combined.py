@@ -65,8 +65,6 @@ class Combined(FERDataModule):
         for name, node in self.nodes.items():
             with self._named(name):
                 self.parts[name] = build(node, f"data.options.{name}", seed=self.seed)
-            if isinstance(self.parts[name], Combined):
-                raise ConfigError(f"data.datasets: {name} is a combined dataset itself. Name its parts instead.")
             self.parts[name].select_on_test = self.select_on_test  # then no validation split is carved
         # A part that draws labels from its votes anew makes all do so; where there is but one label it is that one.
         self.draw_targets = any(part.draw_targets for part in self.parts.values())

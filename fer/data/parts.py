@@ -4,19 +4,21 @@ import logging
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer import option_types, signatures
 from fer.config_check import conf_dir
-from fer.errors import ConfigError, FERError
+from fer.config_check import options as choices
+from fer.errors import ConfigError, FERError, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ def options(name: str, given: Mapping[str, Any], whole: Mapping[str, Any]) -> di
     """
     node = _composed(name)
     where = f"data.options.{name}"
+    if "datasets" in node:
+        raise ConfigError(f"data.datasets: {name} is a combined dataset itself. Name its parts instead.")
     problems = [f"{where}.{key}: {why}. Say data.{key}." for key, why in _OF_THE_WHOLE.items() if key in given]
     if whole.get("fold") is not None:
         problems += [
@@ -92,17 +96,22 @@ def _wrong(node: Mapping[str, Any], name: str) -> list[str]:
 def _composed(name: str) -> dict[str, Any]:
     """Return a dataset's config, with all its defaults, from wherever this command finds its configs."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ()
-    own = [f"'{s.schema}://{s.path}'" for s in sources if s.provider not in ("hydra", "main", "schema")]
+    own = [source for source in sources if source.provider not in ("hydra", "main", "schema")]
     command = GlobalHydra.instance().hydra  # what composed this command; it may still be at work
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cfg = compose("audit", [f"data={name}", f"hydra.searchpath=[{','.join(own)}]"])
+            places = ",".join(f"'{source.schema}://{source.path}'" for source in own)
+            cfg = compose("audit", [f"data={name}", f"hydra.searchpath=[{places}]"])
         return cast("dict[str, Any]", OmegaConf.to_container(cfg.data, resolve=True))
-    except (HydraException, OmegaConfBaseException) as error:
+    except MissingConfigException as error:
+        folders = [conf_dir(), *(Path(source.path) for source in own if source.schema == "file")]
+        known = [one for folder in folders for one in choices(folder, "data") if one != "combined"]
         raise ConfigError(
-            f"data.datasets: '{name}' cannot be used as a part: {str(error).splitlines()[0].rstrip('.')}. A dataset of "
-            f"your own is found with --config-dir <folder>, which holds data/{name}.yaml."
+            f"data.datasets: there is no '{name}'.{did_you_mean(name, known)} There are: {', '.join(known)}. A dataset "
+            f"of your own is found with --config-dir <folder>, which holds data/{name}.yaml."
         ) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"data.datasets: {name}'s config cannot be used: {str(error).splitlines()[0]}") from error
     finally:
         GlobalHydra.instance().hydra = command

@@ -106,7 +106,8 @@ def test_labels_that_a_part_makes_after_its_cache(two: Path, monkeypatch: pytest
         ),
         (["fer2013", "folder"], {"fer2013": {"val_fraction": "x"}}, "data.options.fer2013.val_fraction=x: must be a n"),
         (["fer2013", "folder"], {"fer2013": {"seed": 1}}, "data.options.fer2013.seed: is filled in by the program"),
-        (["fer2013", "mine"], {}, r"'mine' cannot be used as a part: .*--config-dir <folder>, which holds data/mine"),
+        (["fer2013", "mine"], {}, r"there is no 'mine'\. .*rafdb.*--config-dir <folder>, which holds data/mine\.yaml"),
+        (["fer2013", "combined"], {}, "data.datasets: combined is a combined dataset itself"),
     ],
 )
 def test_errors(datasets: list[str], options: dict[str, dict[str, object]], said: str) -> None:
