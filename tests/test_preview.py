@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY
+from fakes import write_fer2013_csv, write_image_folder
 from PIL import Image
 
 from fer.continuing import runs_in
@@ -36,6 +37,21 @@ def test_a_preview_of_a_frozen_backbone(train_here: Train, capsys: pytest.Captur
     assert "3 steps an epoch" in out
     assert "features of the frozen backbone" in out
     assert set(cache_dir.glob("features-*")) == before  # none were computed
+
+
+def test_a_preview_of_several_datasets(train_here: Train, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    write_fer2013_csv(tmp_path / "csv" / "fer2013.csv", per_class=4)
+    classes = ["happy", "contempt", "sad"]
+    write_image_folder(tmp_path / "tree", splits=("train", "test"), per_class=6, classes=classes, size=64, channels=3)
+    folder = train_here(
+        "data=combined", "data.datasets=[fer2013,folder]", f"+data.options.fer2013.root={tmp_path / 'csv'}",
+        f"+data.options.folder.root={tmp_path / 'tree'}", "data.batch_size=8", "data.num_workers=0", "preview=true",
+        "model=simple_conv", "trainer.accelerator=cpu", "transforms=strong", "scheduler=onecycle", "mixup=cutmix",
+    )  # fmt: skip
+    out = capsys.readouterr().out
+    assert out.index("happy") < out.index("sad") < out.index("speed: ")
+    with Image.open(folder / "preview.png") as picture:
+        assert picture.height < picture.width  # two classes
 
 
 def test_what_a_preview_is_not_of(train_here: Train, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
