@@ -24,6 +24,7 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from fer.cli import CHILD
 from fer.environment import usable_cores
 from fer.errors import ConfigError, TrainingError
+from fer.quoting import quote
 
 _VARIABLES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
 
@@ -125,8 +126,8 @@ def _start(rank: int) -> subprocess.Popen[bytes]:
     command += [o for o in list(config.overrides.hydra) if not o.lstrip("+~").startswith(run_only)]
     command += [
         "hydra.mode=RUN",
-        f'hydra.run.dir="{config.runtime.output_dir}"',
-        f'hydra.sweep.dir="{config.sweep.dir}"',  # where an Optuna study lies
+        f"hydra.run.dir={quote(config.runtime.output_dir)}",
+        f"hydra.sweep.dir={quote(config.sweep.dir)}",  # where an Optuna study lies
         "hydra.output_subdir=null",
         f"hydra.job.name={config.job.name}_rank{rank}",
     ]
