@@ -210,10 +210,7 @@ def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping
     """Put the choices that runs differ by, and the final scores, into TensorBoard's HParams tab."""
     choices = HydraConfig.get().runtime.choices
     groups = ("model", "data", "transforms", "optimizer", "scheduler", "loss", "mixup", "experiment")
-    # TensorBoard shows the first ones first: what runs are compared by.
-    values: dict[str, Any] = {group: str(choices.get(group)) for group in ("model", "optimizer")}
-    values["optimizer.lr"] = config["optimizer"].get("lr")
-    values |= {group: str(choices.get(group)) for group in groups}
+    values: dict[str, Any] = {group: str(choices.get(group)) for group in groups}
     values["callbacks"] = ",".join(name for name, node in config["callbacks"].items() if node)
     for group in ("model", "optimizer", "scheduler", "loss", "mixup"):
         values |= {f"{group}.{key}": value for key, value in flat(config[group]).items() if key != "_target_"}
@@ -222,6 +219,8 @@ def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping
     values |= {f"trainer.{key}": config["trainer"][key] for key in trainer_keys}
     values["seed"] = config["seed"]
     values["selected_on"] = "test" if config["data"]["select_on_test"] else "val"
+    # TensorBoard sorts by name and shows the first five: a space, which a page does not show, puts these in front.
+    values = {f" {k}" if k in ("model", "optimizer", "optimizer.lr") else k: v for k, v in values.items()}
     values = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items()}
     final = {
         f"final/{split}_{score}": metrics[split][score]

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from conftest import TINY, Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data
 
 from fer.callbacks import HistoryLogger, OptunaPruning
 from fer.module import FERModule
@@ -81,11 +82,15 @@ def test_what_tensorboard_shows(train_here: Train) -> None:
     run = train_here(*TINY)
     scalars: dict[str, list[float]] = {}
     images: set[str] = set()
+    names: list[str] = []
     for file in run.glob("events.out.tfevents.*"):
         board = EventAccumulator(str(file), size_guidance={"images": 0}).Reload()
         for tag in board.Tags()["scalars"]:
             scalars.setdefault(tag, []).extend(event.value for event in board.Scalars(tag))
         images |= set(board.Tags()["images"])
+        if experiment := board.summary_metadata.get("_hparams_/experiment"):
+            infos = parse_experiment_plugin_data(experiment.plugin_data.content).hparam_infos
+            names = sorted(info.name for info in infos)  # as the page does
     for split in ("train", "val"):
         for score in ("loss", "accuracy", "balanced_accuracy", "f1_macro", "f1/happy", "f1/disgust", "f1/neutral"):
             assert len(scalars[f"{split}/{score}"]) == 2, (split, score)
@@ -94,6 +99,8 @@ def test_what_tensorboard_shows(train_here: Train) -> None:
     assert images == {"train/samples", "val/confusion"}
     # Final scores that the HParams tab compares runs by.
     assert len(scalars["final/val_f1_macro"]) == len(scalars["final/test_accuracy"]) == 1
+    assert [name.strip() for name in names[:3]] == ["model", "optimizer", "optimizer.lr"]
+    assert len({name.strip() for name in names}) == len(names)
 
 
 def test_history_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
