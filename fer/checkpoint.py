@@ -4,7 +4,8 @@ import errno
 import inspect
 import os
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,82 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             FERError: If it is damaged or none of this project's.
         """
-        return load_checkpoint(path)
+        checkpoint = load_checkpoint(path)
+        try:
+            _check_progress(checkpoint)
+        except ConfigError as error:
+            raise FERError(f"ckpt={path}: cannot be gone on from: {error}.") from error
+        return checkpoint
+
+
+def _check_progress(checkpoint: Mapping[str, Any]) -> None:
+    """Compare what a resumed run needs beside the weights with what Lightning writes.
+
+    Raises:
+        ConfigError: Saying what is wrong.
+    """
+    for key in ("epoch", "global_step"):
+        number = checkpoint.get(key)
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise ConfigError(f"its {key} is {number!r}, no whole number from 0")
+    for key, kind in (("optimizer_states", list), ("lr_schedulers", list), ("callbacks", dict), ("loops", dict)):
+        if not isinstance(checkpoint.get(key), kind):
+            raise ConfigError(f"its {key} are not readable")
+    for state in checkpoint["optimizer_states"]:
+        groups = state.get("param_groups") if isinstance(state, dict) else None
+        if not isinstance(groups, list) or not isinstance(state.get("state"), dict):
+            raise ConfigError("its optimizer_states are not readable")
+        if not all(isinstance(group, dict) and isinstance(group.get("params"), list) for group in groups):
+            raise ConfigError("its optimizer_states are not readable")
+        if not all(isinstance(values, dict) for values in state["state"].values()):
+            raise ConfigError("its optimizer_states are not readable")
+    for key in ("lr_schedulers", "callbacks"):
+        states = checkpoint[key] if key == "lr_schedulers" else checkpoint[key].values()
+        if not all(isinstance(state, dict) for state in states):
+            raise ConfigError(f"its {key} are not readable")
+
+
+@contextmanager
+def restoring(trainer: Any, path: str | None) -> Iterator[None]:
+    """Run a fit; what goes wrong while it takes a checkpoint's states up ends in one sentence.
+
+    Args:
+        trainer: The trainer that fits.
+        path: The checkpoint; None for a run from the beginning.
+
+    Raises:
+        FERError: If the states do not fit the run.
+    """
+    try:
+        yield
+    except FERError:
+        raise
+    except Exception as error:
+        # Lightning holds the checkpoint until all of it is taken up; after that an error is the training's.
+        if path is None or not trainer._checkpoint_connector._loaded_checkpoint:
+            raise
+        reason = str(error).splitlines()[0][:300] if str(error) else ""
+        raise FERError(
+            f"ckpt={path}: cannot be gone on from: the states of its optimiser, schedule or callbacks do not fit this "
+            f"run ({type(error).__name__}: {reason}). Its weights can be tested: python -m fer.test ckpt={path}"
+        ) from error
+
+
+def seen_in(path: str | None) -> Mapping[str, Any] | None:
+    """Return the fingerprints of images in a file of weights, if it is a checkpoint of this project.
+
+    Args:
+        path: ``model.checkpoint_path``.
+    """
+    if path is None or not zipfile.is_zipfile(Path(path).expanduser()):
+        return None
+    try:
+        content = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True, mmap=True)
+        seen = content.get(leak_check.KEY) if isinstance(content, dict) else None
+        _check_seen(seen)
+    except Exception:  # another program's file, whose loading is another's task
+        return None
+    return seen if isinstance(seen, dict) else None
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -88,7 +164,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         reason = str(error) if isinstance(error, _Damaged) else "truncated, or more than plain data"
         raise FERError(
             f"ckpt={path}: cannot be read ({path.stat().st_size} bytes): {reason}. "
-            f"Nothing in it was run. The run's other checkpoint (best.ckpt or last.ckpt) may be whole."
+            f"Nothing in it was run. {_way_out(path)}"
         ) from error
     hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(hparams, dict) or "preprocessing" not in hparams:
@@ -102,6 +178,18 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def _way_out(path: Path) -> str:
+    """Say what can be done where a checkpoint is damaged: the run's other one is whole, or not."""
+    others = [path.with_name(name) for name in ("last.ckpt", "best.ckpt") if name != path.name]
+    for other in others:
+        try:
+            _check_whole(other)
+        except (OSError, zipfile.BadZipFile, _Damaged, NotImplementedError, RuntimeError, EOFError):
+            continue
+        return f"{other} is whole; to go on from it: ckpt={other}"
+    return "No other checkpoint beside it is whole: the run has to be started anew, in another folder."
+
+
 class _Damaged(Exception):
     """What is wrong with a file."""
 
@@ -111,6 +199,13 @@ def _check_whole(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
             raise _Damaged("compressed, which torch writes no checkpoint")  # it could fill any memory
+        end = 0
+        for record in sorted(archive.infolist(), key=lambda record: record.header_offset):
+            if record.header_offset < end:
+                raise _Damaged(f"damaged, {record.filename} lies within another record")  # one could be read for many
+            end = record.header_offset + 30 + len(record.filename.encode()) + record.compress_size
+        if end > path.stat().st_size:
+            raise _Damaged("truncated")
         if damaged := archive.testzip():
             raise _Damaged(f"damaged, the checksum of {damaged} does not fit")
 

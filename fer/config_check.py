@@ -38,6 +38,8 @@ def check(cfg: DictConfig) -> None:
     except MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key}: needs a value: {error.full_key}=...") from error
     except InterpolationResolutionError as error:
+        if gone := re.search(r"Interpolation key '([\w.]+)' not found", str(error)):
+            raise ConfigError(f"{gone[1]} is missing: {gone[1]}=... ({error.full_key} follows it.)") from error
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     primary = conf_dir() / f"{HydraConfig.get().job.config_name}.yaml"
     problems = option_types.wrong_values(config, primary)
@@ -145,6 +147,12 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         problems.append(
             "trainer.strategy.use_orig_params=false: weights that FSDP melts into one cannot each have their own "
             "weight decay and learning rate. Leave it out."
+        )
+    nodes = values.get("trainer.num_nodes", 1)
+    if nodes > 1 and not {"SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "MASTER_ADDR"} & os.environ.keys():
+        problems.append(
+            f"trainer.num_nodes={nodes}: nothing has started this on several machines (SLURM, torchrun, or MASTER_ADDR "
+            f"and NODE_RANK set by hand): it would wait for the others for ever."
         )
     if values.get("data.mode") == "multi_target" and "MultiTarget" not in str(
         values.get("loss._target_", "MultiTarget")

@@ -307,7 +307,7 @@ def _build_mix(node: Mapping[str, float], num_classes: int) -> v2.Transform | No
     """Return torchvision's MixUp, CutMix, or an even choice of both; None if both are off."""
     mixes: list[v2.Transform] = []
     if node["mixup_alpha"] > 0:
-        mixes.append(v2.MixUp(alpha=node["mixup_alpha"], num_classes=num_classes))
+        mixes.append(v2.MixUp(alpha=float(node["mixup_alpha"]), num_classes=num_classes))
     if node["cutmix_alpha"] > 0:
-        mixes.append(v2.CutMix(alpha=node["cutmix_alpha"], num_classes=num_classes))
+        mixes.append(v2.CutMix(alpha=float(node["cutmix_alpha"]), num_classes=num_classes))
     return v2.RandomChoice(mixes) if mixes else None

@@ -56,6 +56,7 @@ _TYPES: dict[str, str] = {
     "trainer.gradient_clip_algorithm": "Literal['norm', 'value'] | None",
     "trainer.deterministic": "Literal['warn'] | bool | None",
     "trainer.accelerator": "str",
+    "trainer.enable_progress_bar": "bool",
     "trainer.precision": "str | int | None",
     "logger.*.save_dir": "str",
     "callbacks.*.mode": "Literal['min', 'max']",
@@ -125,6 +126,7 @@ _RANGES: dict[str, tuple[float, bool, float, bool]] = {
     "model.head.hidden": _FROM_1,
     "model.head.dropout": _RATE,
     "transforms.*.p": _SHARE,
+    "transforms.*.blur_limit": (0, True, 999, True),
     "trainer.num_nodes": _FROM_1,
     "trainer.max_epochs": _FROM_1,
     "trainer.min_epochs": _FROM_0,
@@ -194,6 +196,8 @@ _NOT_EMPTY = (
     "optimizer.betas",
     "runs",
 )
+
+_PATHS = ("ckpt", "output_dir", "runs", "probabilities", "checkpoint_path", "cache_dir", "exclude", "votes", "root")
 
 # What a component gets from the program and no config may say.
 _GIVEN: dict[str, tuple[str, ...]] = {
@@ -395,6 +399,8 @@ def _of_value(key: str, value: Any, annotation: str | None) -> list[str]:
         return _wrong_time(value)
     if value == [] and key in _NOT_EMPTY:
         return [f"{key}=[]: needs at least one."]
+    if value == "" and key.rpartition(".")[2] in _PATHS:
+        return [f"{key}=: needs a path{', or null for none' if key not in ('output_dir', 'runs') else ''}."]
     if items := _ITEMS.get(key):
         return [
             f"{key}: '{shown(item)}' must be one of {', '.join(items)}.{did_you_mean(str(item), items)}"

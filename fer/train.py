@@ -34,7 +34,7 @@ def train(cfg: "DictConfig") -> float | None:
     from fer import features, launch, preprocessing, results, resume, run_check, run_folder, run_record
     from fer.build import build
     from fer.callbacks import HistoryLogger, KeepHistory
-    from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module
+    from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, restoring, seen_in
     from fer.module import FERModule
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
@@ -80,6 +80,7 @@ def train(cfg: "DictConfig") -> float | None:
         **{key: config[key] for key in ("monitor", "seed", "channels_last")},
         load_weights=config["ckpt"] is None,
     )
+    module._seen_before = seen_in(config["model"].get("checkpoint_path"))  # its images stay known as trained on
     if config["compile"]:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
     if config["preview"]:
@@ -106,7 +107,7 @@ def train(cfg: "DictConfig") -> float | None:
         run_folder.describe(datamodule, module, trainer, run)
     if config["cache_features"] and features.are_constant(module, datamodule):
         datamodule.features = features.compute(module, datamodule, trainer.strategy.root_device)
-    with launch.processes(trainer):
+    with launch.processes(trainer), restoring(trainer, config["ckpt"]):
         trainer.fit(module, datamodule, ckpt_path=config["ckpt"], weights_only=True)
     if not first or not trainer.is_global_zero or trainer.fast_dev_run:
         return None

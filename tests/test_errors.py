@@ -5,6 +5,7 @@ from pathlib import Path
 
 import fakes
 import pytest
+import torch
 from conftest import TINY
 
 Train = Callable[..., Path]
@@ -68,8 +69,16 @@ def test_another_run_is_not_overwritten(train_here: Train, capfd: pytest.Capture
 def test_damaged_checkpoint_to_resume_from(train_here: Train, capfd: pytest.CaptureFixture[str]) -> None:
     run = train_here(*TINY)
     last = run / "checkpoints" / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:1000])
-    assert "cannot be read (1000 bytes)" in fails(train_here, capfd, f"resume={run}", "trainer.max_epochs=3")
+    content = torch.load(last, weights_only=True)
+    content["optimizer_states"][0]["param_groups"] *= 2
+    whole = last.read_bytes()
+    torch.save(content, last)
+    message = fails(train_here, capfd, f"resume={run}", "trainer.max_epochs=3")
+    assert "cannot be gone on from: the states of its optimiser, schedule or callbacks do not fit this run" in message
+    last.write_bytes(whole[:1000])
+    message = fails(train_here, capfd, f"resume={run}", "trainer.max_epochs=3")
+    assert "cannot be read (1000 bytes)" in message
+    assert "best.ckpt is whole; to go on from it: ckpt=" in message
 
 
 def test_pretrained_weights_that_cannot_be_had(train_here: Train, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from test_checkpoint import PLAIN, save
 
-from fer import allowed, checkpoint
+from fer import allowed, checkpoint, leak_check
 from fer.build import locate
 from fer.errors import FERError
 
@@ -180,6 +181,78 @@ def test_a_flipped_bit_is_found(tmp_path: Path, place: float) -> None:
         checkpoint.load_module(tmp_path / "a.ckpt")
     with pytest.raises(FERError, match="damaged"):  # as a resumed run reads it
         checkpoint.AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_records_that_overlap_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a.ckpt")
+    with zipfile.ZipFile(tmp_path / "a.ckpt", "a") as archive:  # two names for one record's bytes
+        twice = copy.copy(max(archive.infolist(), key=lambda record: record.file_size))
+        archive.filelist.append(twice)
+        archive._didModify = True  # type: ignore[attr-defined]
+    with pytest.raises(FERError, match="lies within another record"):
+        checkpoint.load_module(tmp_path / "a.ckpt")
+
+
+GOOD = {
+    "epoch": 1,
+    "global_step": 3,
+    "optimizer_states": [{"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"params": [0], "lr": 0.1}]}],
+    "lr_schedulers": [{"last_epoch": 3}],
+    "callbacks": {"StopOnSignal": {}},
+    "loops": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"epoch": "x"}, "epoch"),
+        ({"global_step": -1}, "global_step"),
+        ({"optimizer_states": "x"}, "optimizer_states"),
+        ({"optimizer_states": [1]}, "optimizer_states"),
+        ({"optimizer_states": [{"state": {}, "param_groups": [3]}]}, "optimizer_states"),
+        ({"optimizer_states": [{"state": {0: 3}, "param_groups": []}]}, "optimizer_states"),
+        ({"lr_schedulers": [None]}, "lr_schedulers"),
+        ({"callbacks": ["x"]}, "callbacks"),
+        ({"callbacks": {"StopOnSignal": 3}}, "callbacks"),
+        ({"loops": None}, "loops"),
+    ],
+    ids=str,
+)
+def test_garbage_beside_the_weights_is_refused(tmp_path: Path, change: dict[str, Any], named: str) -> None:
+    save(tmp_path / "a.ckpt")
+    content = torch.load(tmp_path / "a.ckpt", weights_only=True) | GOOD
+    torch.save(content, tmp_path / "a.ckpt")
+    checkpoint.AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
+    torch.save(content | change, tmp_path / "a.ckpt")
+    with pytest.raises(FERError, match=f"cannot be gone on from: its {named}"):
+        checkpoint.AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_a_huge_image_costs_nothing_until_it_comes(tmp_path: Path) -> None:
+    import resource
+
+    save(tmp_path / "a.ckpt", preprocessing={**PLAIN["preprocessing"], "image_size": 4096})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FERError, match="do not fit its model"):  # or rebuilt, where the network takes any size
+        checkpoint.load_module(tmp_path / "a.ckpt")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_a_parents_fingerprints_are_read(tmp_path: Path) -> None:
+    save(tmp_path / "a.ckpt")
+    assert checkpoint.seen_in(str(tmp_path / "a.ckpt")) is None
+    content = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    width = checkpoint.leaks.fingerprints(np.empty((0, 1, 1), dtype=np.uint8)).shape[1]
+    prints = torch.zeros(2, width, dtype=torch.uint8)
+    seen = {"train": prints, "val": prints, "dataset": "x", "selected_on_test": False}
+    torch.save({**content, leak_check.KEY: seen}, tmp_path / "a.ckpt")
+    found = checkpoint.seen_in(str(tmp_path / "a.ckpt"))
+    assert found is not None
+    assert torch.equal(found["train"], prints)
+    torch.save({**content, leak_check.KEY: "x"}, tmp_path / "a.ckpt")
+    assert checkpoint.seen_in(str(tmp_path / "a.ckpt")) is None
+    assert checkpoint.seen_in(None) is None
 
 
 def test_other_formats(tmp_path: Path) -> None:

@@ -47,3 +47,13 @@ def test_written_out() -> None:
 def test_soft_labels() -> None:
     soft = F.one_hot(LABELS, 5).float()
     torch.testing.assert_close(FocalLoss(2.0)(LOGITS, soft), FocalLoss(2.0)(LOGITS, LABELS))
+
+
+@pytest.mark.parametrize("kind", ["mixup_alpha", "cutmix_alpha"])
+def test_a_whole_number_mixes_images_too(kind: str) -> None:
+    from fer.module import _build_mix
+
+    mix = _build_mix({"mixup_alpha": 0, "cutmix_alpha": 0, kind: 1}, 3)
+    assert mix is not None
+    _, target = mix(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))
+    assert target.shape == (4, 3)

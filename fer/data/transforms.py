@@ -50,10 +50,10 @@ class Affine(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations has 
 
     def __init__(
         self,
-        rotate: Sequence[float] = (-10, 10),
-        scale: Sequence[float] = (0.9, 1.1),
-        translate: Sequence[float] = (-0.1, 0.1),
-        shear: Sequence[float] = (0, 0),
+        rotate: tuple[float, float] = (-10, 10),
+        scale: tuple[float, float] = (0.9, 1.1),
+        translate: tuple[float, float] = (-0.1, 0.1),
+        shear: tuple[float, float] = (0, 0),
         border: str = "replicate",
         p: float = 1.0,
     ) -> None:

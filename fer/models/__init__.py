@@ -60,7 +60,8 @@ def build_model(
         if not network.__module__.startswith(_OWN):
             raise  # the user's own code, whose traceback shows where
         raise refused("model", options, network.__name__, error) from error
-    _try_out(net, num_classes, in_channels, image_size)
+    if load_weights or not network.__module__.startswith(_OWN):  # else weights follow, of a network that ran
+        _try_out(net, num_classes, in_channels, image_size)
     return net
 
 

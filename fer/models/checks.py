@@ -91,22 +91,21 @@ def feature_shape(backbone: nn.Module, in_channels: int, image_size: int, name: 
     """
 
     def run(module: nn.Module, size: int) -> torch.Size:
-        with rehearsal(module), torch.no_grad():
+        with torch.device("meta"), rehearsal(module), torch.no_grad():
             output: Tensor = module(torch.zeros(1, in_channels, size, size))
         return output.shape
 
+    shapes_only = copy.deepcopy(backbone).to("meta")  # so that large images cost nothing
+
+    def runs(size: int) -> bool:
+        try:
+            run(shapes_only, size)
+        except RuntimeError:
+            return False
+        return True
+
     try:
-        _, channels, height, width = run(backbone, image_size)
+        _, channels, height, width = run(shapes_only, image_size)
     except RuntimeError as error:
-        shapes_only = copy.deepcopy(backbone).to("meta")  # so that trying large images costs nothing
-
-        def runs(size: int) -> bool:
-            try:
-                with torch.device("meta"):
-                    run(shapes_only, size)
-            except RuntimeError:
-                return False
-            return True
-
         raise image_size_error(name, image_size, runs, LARGEST_TRIED, error) from error
     return channels, height, width
