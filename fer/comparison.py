@@ -389,4 +389,4 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     shared = 0
     while len({folder.parts[shared] if len(folder.parts) > shared else "" for folder in folders}) == 1:
         shared += 1
-    return ["/".join(folder.parts[min(shared, len(folder.parts) - 1) :]) for folder in folders]
+    return [str(Path(*folder.parts[min(shared, len(folder.parts) - 1) :])) for folder in folders]

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -81,13 +82,7 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
             canonical(str(name))
         except LabelError as error:
             problems.append(f"data.classes: {error}")
-    datasets = (config.get("data") or {}).get("datasets") or []
-    known = [name for name in options(conf_dir(), "data") if name != "combined"]
-    problems += [
-        f"data.datasets: there is no '{name}'.{did_you_mean(str(name), known)} There are: {', '.join(known)}."
-        for name in datasets
-        if name not in known
-    ]
+    problems += _wrong_parts(config)
     monitor = str(config.get("monitor", "val/loss"))
     split, _, score = monitor.partition("/")
     if split == "test":
@@ -118,6 +113,23 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
         optimizers = timm_optimizers()
         if optimizers and str(name).lower() not in optimizers:
             problems.append(f"optimizer.name={name}: no such optimiser.{did_you_mean(str(name), optimizers)}")
+    return problems
+
+
+def _wrong_parts(config: Any) -> list[str]:
+    """Name the parts of combined datasets that do not exist, and their options that are wrong or have no effect."""
+    from fer.data import parts  # which finds configs by this module
+
+    problems = []
+    default = yaml.safe_load((conf_dir() / "data" / "_loading.yaml").read_text())
+    for key in ("data", "against"):
+        node = config.get(key) or {}
+        said = {option: node[option] for option, value in default.items() if node.get(option, value) != value}
+        for name in node.get("datasets") or []:
+            try:
+                parts.options(str(name), (node.get("options") or {}).get(name) or {}, said)
+            except ConfigError as error:
+                problems.append(str(error).strip())
     return problems
 
 

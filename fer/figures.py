@@ -1,5 +1,6 @@
 """Every picture that a run leaves or shows. Matplotlib without a display, one function a figure."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from fer.run_check import lower_is_better
 from fer.study import Axis
 
 matplotlib.rcParams["text.parse_math"] = False  # in a name, "$" begins no formula
+warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")  # a name of another script: boxes
 
 FEW = 5
 """Samples below which a bin of a reliability diagram says nothing, and is not drawn."""
@@ -240,7 +242,7 @@ def curves_figure(
         if best_epoch is not None:
             lines[f"best epoch ({best_epoch})"] = axes.axvline(best_epoch, color="grey", linestyle=":")
         axes.set(title=shortened(score.replace("_", " ")), xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
     plots.legend(lines.values(), lines.keys(), fontsize=9, loc="outside lower center", ncols=3)
     return figure
@@ -257,14 +259,15 @@ def overlay_figure(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Fi
     loss, accuracy = figure.subplots(1, 2)
     for number, (name, history) in enumerate(histories.items()):
         epochs = np.asarray(history["epoch"])
+        dot = {"marker": "o"} if len(epochs) == 1 else {}  # a line of one point is none
         for axes, score in ((loss, "loss"), (accuracy, "accuracy")):
             for split, line in (("train", "--"), ("val", "-")):
                 if f"{split}/{score}" in history:
                     label = shortened(name, 70) if split == "val" and score == "loss" else None
-                    axes.plot(epochs, history[f"{split}/{score}"], line, color=f"C{number % 10}", label=label)
+                    axes.plot(epochs, history[f"{split}/{score}"], line, color=f"C{number % 10}", label=label, **dot)
     for axes, title in ((loss, "loss"), (accuracy, "accuracy")):
         axes.set(title=title, xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=2)
     return figure

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run
+from conftest import Run, composed
 from fakes import write_fer2013_csv, write_image, write_image_folder
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -202,6 +202,16 @@ def test_unknown_names_are_found_before_torch(command: Run) -> None:
     done = command("data=combined", "data.datasets=[fer2013,rafbd]")
     assert done.returncode == 2
     assert "Did you mean 'rafdb'" in done.stderr
+
+
+def test_wrong_options_of_parts_are_found_with_the_config() -> None:
+    with pytest.raises(ConfigError) as error:
+        composed(
+            "data=combined", "data.datasets=[fer2013,folder]", "+data.options.fer2013.val_fraction=x",
+            "+data.options.folder.sampler=weighted", "+data.options.folder.root=tree",
+        )  # fmt: skip
+    assert "data.options.fer2013.val_fraction=x: must be a number" in str(error.value)
+    assert "data.options.folder.sampler: " in str(error.value)
 
 
 def test_trains_and_is_scored_by_dataset(
