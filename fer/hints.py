@@ -145,6 +145,8 @@ def _no_such_option(group: str, name: str) -> str:
 
 def _no_such_key(name: str, config_name: str) -> str:
     known = _known_keys(config_name)
+    if name in known:  # {a: 1} for a mapping that has no such key
+        return f"{name}: it has no such key. One that is to be new in it is written +{name}.<key>=..."
     # First among the keys of the same group: `optimizer.lrr` means `optimizer.lr`.
     group, _, leaf = name.rpartition(".")
     folder = "data" if (config_name, group) == ("audit", "against") else group

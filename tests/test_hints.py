@@ -50,6 +50,7 @@ def test_flags_of_hydra_and_choices_of_none_pass() -> None:
         ("Could not override 'epochs'.", "Did you mean 'trainer.max_epochs'?"),
         ("Could not override 'batch_size'.", "Did you mean 'data.batch_size'?"),
         ("Could not override 'root'.", "Did you mean 'data.root'?"),
+        ("Could not override 'data.batch_size'.", "One that is to be new in it is written +data.batch_size.<key>=..."),
         ("Could not override 'nonsense'.", "nonsense: there is no such key."),
         ("In 'train': Could not load 'callbacks/emma'.\n\nConfig search path:", "callbacks=emma: no such option. Did"),
         (
