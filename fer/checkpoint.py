@@ -126,23 +126,6 @@ def restoring(trainer: Any, path: str | None) -> Iterator[None]:
         ) from error
 
 
-def seen_in(path: str | None) -> Mapping[str, Any] | None:
-    """Return the fingerprints of images in a file of weights, if it is a checkpoint of this project.
-
-    Args:
-        path: ``model.checkpoint_path``.
-    """
-    if path is None or not zipfile.is_zipfile(Path(path).expanduser()):
-        return None
-    try:
-        content = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True, mmap=True)
-        seen = content.get(leak_check.KEY) if isinstance(content, dict) else None
-        _check_seen(seen)
-    except Exception:  # another program's file, whose loading is another's task
-        return None
-    return seen if isinstance(seen, dict) else None
-
-
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint of this project as plain data, and check that it is whole.
 

@@ -34,7 +34,7 @@ def train(cfg: "DictConfig") -> float | None:
     from fer import features, launch, preprocessing, results, resume, run_check, run_folder, run_record
     from fer.build import build
     from fer.callbacks import HistoryLogger, KeepHistory
-    from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, restoring, seen_in
+    from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, restoring
     from fer.module import FERModule
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
@@ -68,7 +68,7 @@ def train(cfg: "DictConfig") -> float | None:
     loss = dict(config["loss"])
     if loss.get("class_weights") == "balanced":
         counts = datamodule.class_counts("train")
-        loss["class_weights"] = (counts.sum() / (len(classes) * counts)).tolist()
+        loss["class_weights"] = (counts.sum() / (len(classes) * counts.clip(1))).tolist()  # of none: as if of one
     if resumed:
         resume.refuse_other_data(resumed, datamodule, model_input, loss.get("class_weights"))
         del resumed  # Lightning reads it once more
@@ -80,7 +80,6 @@ def train(cfg: "DictConfig") -> float | None:
         **{key: config[key] for key in ("monitor", "seed", "channels_last")},
         load_weights=config["ckpt"] is None,
     )
-    module._seen_before = seen_in(config["model"].get("checkpoint_path"))  # its images stay known as trained on
     if config["compile"]:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
     if config["preview"]:
