@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 from omegaconf.errors import OmegaConfBaseException
@@ -32,6 +33,7 @@ class OwnFolder(Callback):
 def _claim(config: DictConfig, mode: str) -> None:
     if any(override.startswith(f"hydra.{mode}.dir=") for override in config.hydra.overrides.hydra):
         return  # the user's choice, which may be a folder that is there
+    HydraConfig.instance().set_config(config)  # Hydra does so later; a folder's name may hold ${hydra:...}
     with suppress(OmegaConfBaseException, OSError):  # Hydra meets the same error next, and says it
         wanted = Path(config.hydra[mode].dir)
         wanted.parent.mkdir(parents=True, exist_ok=True)
