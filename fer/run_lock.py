@@ -5,6 +5,7 @@ import fcntl
 import os
 import time
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class OwnFolder(Callback):
 def _claim(config: DictConfig, mode: str) -> None:
     if any(override.startswith(f"hydra.{mode}.dir=") for override in config.hydra.overrides.hydra):
         return  # the user's choice, which may be a folder that is there
-    HydraConfig.instance().set_config(config)  # Hydra does so later; a folder's name may hold ${hydra:...}
+    # Hydra does so later; a folder's name may hold ${hydra:...}. A copy, since this makes its own read-only.
+    HydraConfig.instance().set_config(deepcopy(config))
     with suppress(OmegaConfBaseException, OSError):  # Hydra meets the same error next, and says it
         wanted = Path(config.hydra[mode].dir)
         wanted.parent.mkdir(parents=True, exist_ok=True)

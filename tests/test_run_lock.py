@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
 from fer.run_lock import OwnFolder
@@ -13,6 +14,7 @@ from fer.run_lock import OwnFolder
 @pytest.fixture(autouse=True)
 def _before_hydra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    setup_globals()  # registers Hydra's own resolvers
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # as when a command starts
 
 
