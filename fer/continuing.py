@@ -48,6 +48,10 @@ def continued(flags: list[str], overrides: list[str]) -> list[str]:
     run = _run_of(key, given)
     if run is None:
         return flags + overrides  # a checkpoint from elsewhere: trained on in a new folder
+    if "${" in str(run):  # OmegaConf would write into the folder that it makes of the name
+        raise FERError(
+            f"{key}={_plain(str(run))}: a run whose path holds '${{' cannot go on. Give its folder another name."
+        )
     record = read(run)
     _check_trust(run, record, _is_trusted(overrides), bool({"--config-dir", "-cd"} & set(flags)))
     _check_rest(f"{key}={text}", run, record, rest)

@@ -54,6 +54,12 @@ CODE = (
 )
 
 
+def test_a_folder_whose_name_leads_elsewhere(tmp_path: Path) -> None:
+    run = stamped(tmp_path / "${oc.env:HOME}", "seed=1")
+    with pytest.raises(FERError, match="Give its folder another name"):
+        continuing.continued([], [f"resume={run}"])
+
+
 @pytest.mark.parametrize("override", CODE)
 def test_what_names_code_is_followed_by_its_owner_or_on_trust(tmp_path: Path, override: str) -> None:
     run = stamped(tmp_path / "run", "optimizer.lr=0.01", override)
