@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from fer import features
+from fer.training import features
 
 EPOCHS, IMAGES = 20, 2000
 

@@ -16,10 +16,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from benchmarks.bare_loop import train_epoch
-from fer.cli import conf_dir
-from fer.data.fer2013 import FER2013
+from fer.cli.command import conf_dir
+from fer.datasets.fer2013 import FER2013
 from fer.models import build_model
-from fer.preprocessing import Preprocessing
+from fer.models.preprocessing import Preprocessing
 
 
 def main(root: str, epochs: int = 10) -> None:

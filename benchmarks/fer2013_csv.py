@@ -10,14 +10,14 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from fer.data.faces import generate
+from fer.datasets.synthetic_faces import generate
 
 ROWS, ROUNDS = 35887, 3
 
 OURS = """
 import time; start = time.perf_counter()
 from pathlib import Path
-from fer.data.fer2013 import read_fer2013
+from fer.datasets.fer2013 import read_fer2013
 imported = time.perf_counter()
 samples = read_fer2013(Path({csv!r}), Path({cache!r}))
 samples.images[-1].sum()

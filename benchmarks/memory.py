@@ -14,7 +14,8 @@ from rich.table import Table
 
 STEPS = 150
 IMPORTS = (
-    "import fer.train, fer.checkpoint, fer.callbacks, fer.launch, fer.results, fer.environment, fer.data.synthetic"
+    "import fer.train, fer.training.checkpoint, fer.training.callbacks, fer.training.launch, fer.training.results, "
+    "fer.environment, fer.datasets.synthetic"
 )
 EMPTY = f"{IMPORTS}\nfrom benchmarks.memory import megabytes\nprint(megabytes())"
 MODEL = f"""{IMPORTS}

@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table
 from torchvision import transforms as T
 
-from fer.cli import conf_dir
+from fer.cli.command import conf_dir
 from fer.data.base import ImageDataset
-from fer.data.faces import generate
 from fer.data.labels import BASIC
 from fer.data.samples import Samples
 from fer.data.sampling import TrainBatches
 from fer.data.transforms import Augment
-from fer.preprocessing import Preprocessing
+from fer.datasets.synthetic_faces import generate
+from fer.models.preprocessing import Preprocessing
 
 SIZE, BATCH, ROUNDS = 2560, 64, 5
 

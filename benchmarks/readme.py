@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from fer.data.faces import generate
 from fer.data.labels import BASIC
+from fer.datasets.synthetic_faces import generate
 
 REPO = Path(__file__).parents[1]
 

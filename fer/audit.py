@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
-from fer import cli
+from fer.cli import command
 from fer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ def audit(cfg: "DictConfig") -> None:
 
     from omegaconf import OmegaConf
 
-    from fer import audit_report, cleaning, copies, eda, label_noise, run_folder
+    from fer.auditing import appearance, copies, exclusions, report, suspect_labels
     from fer.build import build
     from fer.progress import step
+    from fer.training import run_folder
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
@@ -40,16 +41,18 @@ def audit(cfg: "DictConfig") -> None:
     # The data, with the splits that they have on disk.
     datamodule = build(config["data"], "data", seed=config["seed"])
     datamodule.setup("test")
-    samples = eda.in_a_split(datamodule.samples, datamodule.cache_dir)
+    samples = appearance.in_a_split(datamodule.samples, datamodule.cache_dir)
     other = None
     if config.get("against"):
         against = build(config["against"], "against", seed=config["seed"])
         against.setup("test")
-        other = eda.in_a_split(against.samples, against.cache_dir)
-    audit_report.describe(datamodule.name, samples, against.name if other else None, other)
+        other = appearance.in_a_split(against.samples, against.cache_dir)
+    report.describe(datamodule.name, samples, against.name if other else None, other)
 
     with step("brightness, contrast, sizes"):
-        looks = eda.look(samples, datamodule.name, config["dark"], config["bright"], getattr(datamodule, "root", None))
+        looks = appearance.look(
+            samples, datamodule.name, config["dark"], config["bright"], getattr(datamodule, "root", None)
+        )
     with step(f"{config['copies']} copies"):
         found = copies.find(samples.images, config["copies"] == "near", config["similarity"])
     across = None
@@ -60,27 +63,27 @@ def audit(cfg: "DictConfig") -> None:
     if config["suspect_labels"]:
         with step("labels that look wrong"):
             if config["probabilities"]:
-                probabilities = label_noise.read_probabilities(Path(config["probabilities"]).expanduser(), samples)
+                probabilities = suspect_labels.read_probabilities(Path(config["probabilities"]).expanduser(), samples)
             else:
-                probabilities = label_noise.out_of_fold(
+                probabilities = suspect_labels.out_of_fold(
                     samples, found.groups, config["folds"], config["seed"], datamodule.cache_dir
                 )
-            suspects = label_noise.find(probabilities, samples.labels)
-    reasons = cleaning.reasons(samples, looks, found, across, suspects)
-    left_out = cleaning.choose(reasons, samples.splits, config["exclude"], config["exclude_from"])
+            suspects = suspect_labels.find(probabilities, samples.labels)
+    reasons = exclusions.reasons(samples, looks, found, across, suspects)
+    left_out = exclusions.choose(reasons, samples.splits, config["exclude"], config["exclude_from"])
 
     with step("report"):
-        findings = audit_report.Findings(
+        findings = report.Findings(
             datamodule.name, samples, looks, found, suspects, left_out,
             against.name if other else "", other, across,
         )  # fmt: skip
-        counts = audit_report.write(run, config, findings)
-    audit_report.print_tables(counts, run)
+        counts = report.write(run, config, findings)
+    report.print_tables(counts, run)
 
 
 def main() -> None:
     """Compose the config from the command line and audit."""
-    cli.run(audit, "audit")
+    command.run(audit, "audit")
 
 
 if __name__ == "__main__":

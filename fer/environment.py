@@ -19,6 +19,9 @@ from typing import Any
 import fer
 from fer.errors import FERError
 
+CHILD = "FER_CHILD"
+"""Set in the processes that :mod:`fer.training.launch` starts: their command line is complete."""
+
 # The packages whose version can move a result.
 PACKAGES = (
     "torch",

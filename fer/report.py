@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
-from fer import cli
+from fer.cli import command
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -25,27 +25,25 @@ def report(cfg: "DictConfig") -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from fer import comparison, report_files, report_tables
     from fer.display import say
-    from fer.tables import fitted
+    from fer.plots.tables import fitted
+    from fer.reporting import comparison, outputs, run_tables
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     folder, score = Path(config["output_dir"]), config["score"]
     console = Console()
     found = comparison.find(config["runs"], score)
-    mcnemar = report_tables.mcnemar(found) if len(found.runs) == 2 else ([], [])
+    mcnemar = run_tables.mcnemar(found) if len(found.runs) == 2 else ([], [])
 
     folder.mkdir(parents=True, exist_ok=True)
-    report_files.write_tables(folder, found, score, mcnemar)
-    report_files.page(found, score, mcnemar).write(folder / "report.html")
+    outputs.write_tables(folder, found, score, mcnemar)
+    outputs.page(found, score, mcnemar).write(folder / "report.html")
 
     for group in found.groups:
-        for part in report_files.on_terminal(group, score):
+        for part in outputs.on_terminal(group, score):
             console.print(part, soft_wrap=isinstance(part, Text))
     rows, refused = mcnemar
-    for part in (
-        fitted(report_tables.mcnemar_title(found, longest=18), report_tables.MCNEMAR_HEADER, rows) if rows else []
-    ):
+    for part in fitted(run_tables.mcnemar_title(found, longest=18), run_tables.MCNEMAR_HEADER, rows) if rows else []:
         console.print(part, soft_wrap=isinstance(part, Text))
     for line in [*refused, *found.stale]:
         say(console, line)
@@ -56,7 +54,7 @@ def report(cfg: "DictConfig") -> None:
 
 def main() -> None:
     """Compose the config from the command line and compare."""
-    cli.run(report, "report")
+    command.run(report, "report")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
-from fer import cli
+from fer.cli import command
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -29,10 +29,13 @@ def evaluate(cfg: "DictConfig") -> None:
 
     from omegaconf import OmegaConf
 
-    from fer import evaluation, leak_check, results, run_files, run_folder, run_record
     from fer.build import build
-    from fer.checkpoint import load_checkpoint, load_module
-    from fer.label_space import align
+    from fer.files import run_files, run_record
+    from fer.scores import seen_images
+    from fer.scores.label_space import align
+    from fer.testing import evaluation
+    from fer.training import results, run_folder
+    from fer.training.checkpoint import load_checkpoint, load_module
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
@@ -57,14 +60,14 @@ def evaluate(cfg: "DictConfig") -> None:
 
     trainer = results.scorer(run, config["accelerator"], config["precision"], show_bar=config["progress"])
     predictions = results.predict(module, datamodule, split, trainer)
-    found = leak_check.find(checkpoint, datamodule.samples.images, predictions.rows)
+    found = seen_images.find(checkpoint, datamodule.samples.images, predictions.rows)
     metrics = evaluation.write(run, config, predictions, datamodule, space, found, mark)
     evaluation.print_tables(metrics, run)
 
 
 def main() -> None:
     """Compose the config from the command line and test."""
-    cli.run(evaluate, "test")
+    command.run(evaluate, "test")
 
 
 if __name__ == "__main__":

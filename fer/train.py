@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
-from fer import cli
+from fer.cli import command
 from fer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,16 +31,19 @@ def train(cfg: "DictConfig") -> float | None:
     import pytorch_lightning as pl
     from omegaconf import OmegaConf
 
-    from fer import features, launch, preprocessing, results, resume, run_check, run_folder, run_record
     from fer.build import build
-    from fer.callbacks import HistoryLogger, KeepHistory
-    from fer.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, restoring
-    from fer.module import FERModule
+    from fer.cli import run_check
+    from fer.files import run_record
+    from fer.models import preprocessing
+    from fer.training import features, launch, results, resume, run_folder
+    from fer.training.callbacks import HistoryLogger, KeepHistory
+    from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, restoring
+    from fer.training.module import FERModule
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
     if config["preview"]:
-        from fer import preview  # with matplotlib, which would delay a training
+        from fer.training import preview  # with matplotlib, which would delay a training
 
         preview.refuse(config)
     first = not launch.is_child()
@@ -141,7 +144,7 @@ def train(cfg: "DictConfig") -> float | None:
 
 def main() -> None:
     """Compose the config from the command line and train."""
-    cli.run(train, "train")
+    command.run(train, "train")
 
 
 if __name__ == "__main__":

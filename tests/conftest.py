@@ -45,9 +45,9 @@ def composition(*overrides: str, config: str = "train") -> "DictConfig":
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from fer import cli
+    from fer.cli import command
 
-    cli._register_resolvers()
+    command._register_resolvers()
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
         cfg = compose(config, [*overrides, "hydra.runtime.output_dir=out"], return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
@@ -61,7 +61,7 @@ def composed(*overrides: str, config: str = "train") -> dict[str, Any]:
     """Return a command's config as the command line would compose, check and resolve it."""
     from omegaconf import OmegaConf
 
-    from fer import config_check
+    from fer.cli import config_check
 
     cfg = composition(*overrides, config=config)
     config_check.check(cfg)

@@ -12,8 +12,9 @@ from fakes import write_image
 from rich.console import Console
 from rich.table import Table
 
-from fer import figures
-from fer.display import Formatter, cell, csv_cell, from_csv, latex, markdown, plain, read_csv, write_csv
+from fer.display import Formatter, cell, latex, markdown, plain
+from fer.files.csv_table import csv_cell, from_csv, read_csv, write_csv
+from fer.plots import figures
 
 NAMES = (
     "[/x]",

@@ -1,1 +1,1 @@
-"""Datasets: one file each, all of them LightningDataModules that share :mod:`fer.data.base`."""
+"""What every dataset shares: decoding, cache, labels, splits, sampling, augmentation, copies."""

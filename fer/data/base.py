@@ -173,7 +173,7 @@ class FERDataModule(pl.LightningDataModule):
         self.also_excluded: frozenset[str] = frozenset()  # ids that are left out later, by more than `exclude`
         self.select_on_test = select_on_test
         self.augment = Augment(transforms or {})
-        self.features: npt.NDArray[np.float32] | None = None  # set by fer.train, from fer.features
+        self.features: npt.NDArray[np.float32] | None = None  # set by fer.train, from fer.training.features
         self._samples: Samples | None = None
 
     def read(self) -> Samples:
@@ -182,7 +182,7 @@ class FERDataModule(pl.LightningDataModule):
 
     @property
     def storage(self) -> dict[str, Any]:
-        """How and where images are stored: what a reader of image files hands on to :func:`fer.data.listed`."""
+        """How and where images are stored: what a reader of image files hands on to :func:`fer.data.entries`."""
         return {
             "cache_dir": self.cache_dir,
             "image_size": self.image_size,
@@ -270,7 +270,7 @@ class FERDataModule(pl.LightningDataModule):
 
     @property
     def input_options(self) -> dict[str, Any]:
-        """What :func:`fer.preprocessing.resolve` needs to know of the data."""
+        """What :func:`fer.models.preprocessing.resolve` needs to know of the data."""
         images = self.samples.images
         return {
             "image_size": self.image_size,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from fer.data.samples import Samples, readable
-from fer.display import from_csv
 from fer.errors import ConfigError
+from fer.files.csv_table import from_csv
 
 log = logging.getLogger(__name__)
 

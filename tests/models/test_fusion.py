@@ -7,7 +7,7 @@ import torch
 from fer.errors import ConfigError
 from fer.models import build_model, fusion, timm_model
 from fer.models.fusion import Fusion
-from fer.preprocessing import Preprocessing, of_pretrained, resolve
+from fer.models.preprocessing import Preprocessing, of_pretrained, resolve
 
 TWO = ["test_resnet", "test_efficientnet"]
 

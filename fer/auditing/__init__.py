@@ -1,0 +1,1 @@
+"""Behind ``fer.audit``: what is wrong with a dataset, and what to leave out."""

@@ -1,0 +1,212 @@
+"""From the command line to a checked config, and from an error to one clear message and an exit code.
+
+Imports nothing slow: whatever is wrong with a command is said before torch is loaded.
+"""
+
+import errno
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.config_repository import ConfigRepository
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fer.cli import config_check, sweep
+from fer.cli.continuing import continued
+from fer.cli.hints import OPTIONAL_PACKAGES, explain, missing_package, refuse
+from fer.config.groups import conf_dir
+from fer.config.quoting import quoted
+from fer.display import plain
+from fer.environment import CHILD
+from fer.errors import FERError, Interrupted
+from fer.scores.registry import lower_is_better
+
+_CONFIG_ERROR = 2
+# What a full disk, a read-only folder or a file in a folder's place come as, wherever something is written.
+_UNWRITABLE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
+_every_option = ConfigRepository.get_group_options
+
+
+def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Run a command of ours: compose, check, call ``task``; ends the process with an exit code on any error.
+
+    Args:
+        task: The command, a function of a module, called with the composed config.
+        config_name: The primary config (``train``, ``test``, ...).
+    """
+    # Hydra would print a traceback of its own for our errors, and end with 1 for its own.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    sys.path.insert(0, os.getcwd())  # a user's own network may stand in the current folder
+    _register_resolvers()
+    ConfigRepository.get_group_options = _choices  # type: ignore[method-assign]
+    checked = _Checked(task)
+    try:
+        sys.argv[1:] = [quoted(arg) for arg in sys.argv[1:]]
+        refuse(sys.argv[1:], config_name)
+        if config_name == "train":
+            sys.argv[1:] = rewrite(sys.argv[1:])
+        if config_name == "audit":  # a second dataset: Hydra's own way to choose from a group twice is hard to guess
+            sys.argv[1:] = [re.sub(r"^against=", "data@against=", arg) for arg in sys.argv[1:]]
+        hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(checked)()
+    except Interrupted as stop:
+        sweep.report()
+        _end(str(stop), stop.exit_code)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except BrokenPipeError:  # --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
+        sys.exit(141)
+    except FERError as error:
+        sweep.report()
+        _end(f"error: {error}", _CONFIG_ERROR)
+    except OverrideParseException as error:
+        key, given, value = str(error.override).partition("=")
+        remedy = (
+            f"Close each bracket, or, if the value is text, give it quotes of its own: '{key}=\"{value}\"'"
+            if given
+            else "Choices are written key=value."
+        )
+        _end(f"error: {error.override}: cannot be read. {remedy}", _CONFIG_ERROR)
+    except (HydraException, OmegaConfBaseException) as error:
+        sweep.report()
+        _end(f"error: {explain(str(error), config_name)}", _CONFIG_ERROR)
+    except ModuleNotFoundError as error:
+        sweep.report()
+        if str(error.name).partition(".")[0] not in OPTIONAL_PACKAGES:
+            raise
+        _end(f"error: {missing_package(str(error.name))}", _CONFIG_ERROR)
+    except OSError as error:
+        sweep.report()
+        if error.errno not in _UNWRITABLE:
+            raise
+        where = error.filename or "a file"
+        _end(f"error: {where}: {error.strerror}. Free some space, or choose another output_dir.", _CONFIG_ERROR)
+    except Exception:
+        sweep.report()
+        raise
+    sweep.report()
+
+
+def _choices(
+    self: ConfigRepository, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG
+) -> list[str]:
+    """List a group's options for --help, completion and ``glob(*)``: without ``_*``, parts of other configs."""
+    return [name for name in _every_option(self, group_name, results_filter) if not name.startswith("_")]
+
+
+def _register_resolvers() -> None:
+    """Let configs say ``${mode_of:${monitor}}``: min for a loss, max for every other score (and Optuna's words).
+
+    ``${either:${name},own_data}`` is the first, or the second where the first is null. ``${folder:${name}}`` is the
+    name, if it is one that a folder below ``outputs`` may have.
+    """
+    for name, low, high in (("mode_of", "min", "max"), ("direction_of", "minimize", "maximize")):
+        OmegaConf.register_new_resolver(
+            name, lambda m, low=low, high=high: low if lower_is_better(str(m)) else high, replace=True
+        )
+    OmegaConf.register_new_resolver("either", lambda first, second: first or second, replace=True)
+    OmegaConf.register_new_resolver("folder", config_check.folder_name, replace=True)
+
+
+class _Checked:
+    """The task behind its config check; picklable, so that launchers can hand it to other processes."""
+
+    def __init__(self, task: Callable[[DictConfig], Any]) -> None:
+        self.task = task
+        # By these Hydra names the job and finds the module.
+        self.__module__, self.__name__, self.__qualname__ = task.__module__, task.__name__, task.__qualname__
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        _register_resolvers()  # in a launcher's own process too
+        try:
+            config_check.check(cfg)
+            config_check.check_paths(cfg)
+            if HydraConfig.get().mode == RunMode.MULTIRUN and self.__module__ == "fer.train":
+                before = sweep.take_up(cfg)
+                if before is not None:
+                    return before
+            return self.task(cfg)
+        except FERError as error:
+            if HydraConfig.get().mode == RunMode.RUN:  # a sweep marks the job as failed and goes on
+                if HydraConfig.get().output_subdir is not None:  # else the folder is a run's that was to go on
+                    _remove_unused(Path(HydraConfig.get().runtime.output_dir))
+                _end(f"error: {error}", _CONFIG_ERROR)
+            sweep.note_failure(str(error))
+            raise
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                sweep.note_failure(f"{type(error).__name__}: {error}")
+            raise
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove the folder that Hydra made for a run which never began."""
+    if all(path.name == ".hydra" or path.suffix == ".log" for path in folder.glob("*")):
+        shutil.rmtree(folder / ".hydra", ignore_errors=True)
+        with suppress(OSError):  # not empty: something of the user's
+            folder.rmdir()
+            folder.parent.rmdir()
+
+
+def _end(message: str, code: int) -> None:
+    print(plain(message, keep="\n\t"), file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def rewrite(argv: list[str]) -> list[str]:
+    """Turn our shorthands into Hydra's overrides.
+
+    ``resume=<run>`` and ``ckpt=<run>/checkpoints/last.ckpt`` go on with a run (:mod:`fer.cli.continuing`).
+    ``model._target_=my_package.MyNet`` alone means ``model=custom`` too, since the default network's options are not
+    that network's.
+
+    Raises:
+        FERError: If there is no such run or checkpoint.
+    """
+    if CHILD in os.environ:
+        return argv
+    flags, overrides = _flags_and_overrides(argv)
+    if any(o.startswith("model._target_=") for o in overrides) and not any(o.startswith("model=") for o in overrides):
+        overrides = ["model=custom", *overrides]
+    if any(o.startswith(("resume=", "ckpt=")) for o in overrides):
+        return continued(flags, overrides)
+    given = [o.partition("=")[2] for o in overrides if o.startswith("output_dir=")]
+    if given and not any(o.startswith("hydra.run.dir=") for o in overrides):
+        overrides = [*overrides, f"hydra.run.dir={given[-1]}"]  # all that a run leaves in one folder
+    return flags + overrides
+
+
+def _flags_and_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Part Hydra's flags, which it takes in front alone, from the overrides."""
+    with_value = (
+        "--config-dir",
+        "-cd",
+        "--config-path",
+        "-cp",
+        "--config-name",
+        "-cn",
+        "--package",
+        "-p",
+        "--cfg",
+        "-c",
+    )
+    flags: list[str] = []
+    overrides: list[str] = []
+    for arg in argv:
+        own_value = bool(flags) and flags[-1] in with_value
+        (flags if own_value or arg.startswith("-") else overrides).append(arg)
+    return flags, overrides

@@ -1,0 +1,1 @@
+"""What the YAML files hold and which values they allow. Imports nothing slow."""

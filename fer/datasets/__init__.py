@@ -1,0 +1,1 @@
+"""The datasets, one file each: LightningDataModules that share :mod:`fer.data.base`."""

@@ -1,0 +1,1 @@
+"""What one command writes and another reads. Imports nothing slow."""

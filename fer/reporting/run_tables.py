@@ -1,0 +1,298 @@
+"""What a report says of a group of runs: scores with intervals, means over seeds, F1 of classes, differences."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from fer.config.groups import flat
+from fer.files.csv_table import read_csv
+from fer.files.run_files import at_epoch, leak_line
+from fer.plots.tables import NOTHING, shortened
+from fer.reporting.comparison import Found, Group, Run
+
+# What makes no other experiment: where and how fast a run was made, its seed, and its fold.
+_REPEATS = ("seed", "data.fold")
+_IDLE = (
+    *_REPEATS, "name", "output_dir", "ckpt", "trust", "data.root", "data.cache_dir", "data.num_workers",
+    "trainer.enable_progress_bar", "cache_features", "select_by",
+)  # fmt: skip
+COLUMNS = (
+    "val, test: the dataset's own splits, with the weights that validation chose; last epoch: with the last epoch's "
+    "weights, which nothing has chosen. Other columns: tests; clean: without images that the model was trained on. "
+    "In brackets: 95 % intervals, by resampling the images."
+)
+TRAIN = "train: as measured while training, with dropout. Runs that augment have none: it would be of other images."
+MCNEMAR_HEADER = ("on", "n", "only the first is right", "only the second is right", "p")
+MCNEMAR_NOTE = (
+    "The exact test of whether two runs are right equally often, on the same samples. A p below 0.05 says that a "
+    "difference like this one would be rare if they were; it does not say that another seed would repeat it."
+)
+
+
+class Cell(NamedTuple):
+    """A score with its 95 % interval, or with the deviation over seeds."""
+
+    value: float
+    bounds: tuple[float, float] | None = None
+    spread: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f}" + ("" if self.spread is None else f" ± {self.spread:.3f}")
+
+    @property
+    def aside(self) -> str:
+        """The interval in brackets."""
+        return f"({self.bounds[0]:.3f}-{self.bounds[1]:.3f})" if self.bounds else ""
+
+
+@dataclass
+class ScoreTable:
+    """Scores of a group.
+
+    Attributes:
+        words: Names of the columns that hold words.
+        columns: Names of the columns that hold scores.
+        rows: Words and scores of each run, or of each experiment.
+    """
+
+    words: list[str]
+    columns: list[str]
+    rows: list[tuple[list[str], dict[str, Cell]]]
+
+    def best(self, column: str) -> int | None:
+        """Return the row of a column's highest score; None where fewer than two have one."""
+        values = [(scores[column].value, -number) for number, (_, scores) in enumerate(self.rows) if column in scores]
+        return -max(values)[1] if len(values) > 1 else None
+
+
+def _scores(run: Run, score: str) -> dict[str, Cell]:
+    """Return a run's scores by column."""
+    last = run.metrics.get("last_epoch", {})
+    parts: dict[str, Any] = {}
+    for split in ("val", "test"):
+        parts |= {split: run.metrics.get(split), f"{split}, last epoch": last.get(split)}
+    for name, test in run.tests.items():
+        parts |= {name: test.metrics["test"], f"{name} clean": test.metrics.get("clean")}
+    found = {}
+    if not _augments(run.config):
+        value = at_epoch(run.history, run.metrics["best_epoch"], f"train/{score}")
+        found = {} if value is None else {"train": Cell(value)}
+    for column, scores in parts.items():
+        if scores and scores["n"]:
+            bounds = scores.get(f"{score}_95")
+            found[column] = Cell(float(scores[score]), (bounds[0], bounds[1]) if bounds else None)
+    return found
+
+
+def _augments(config: Mapping[str, Any]) -> bool:
+    """Say whether a run's training images were changed, or may have been."""
+    if "transforms" not in config:
+        return True
+    steps, mixup = config["transforms"], config.get("mixup")
+    changed = any(value for value in mixup.values()) if isinstance(mixup, Mapping) else bool(mixup)
+    return changed or (any(steps.values()) if isinstance(steps, Mapping) else bool(steps))
+
+
+def score_table(runs: Sequence[Run], score: str) -> ScoreTable:
+    """Return the scores of runs: a row each."""
+    rows = []
+    for run in runs:
+        name = f"{run.name} (!)" if run.stamp else run.name
+        epoch = str(run.metrics["best_epoch"]) if run.metrics else ""
+        rows.append(([name, run.model, epoch], _scores(run, score)))
+    return ScoreTable(["run", "model", "epoch"], _columns([scores for _, scores in rows]), rows)
+
+
+def _columns(rows: Sequence[Mapping[str, Cell]]) -> list[str]:
+    first = ("train", "val", "val, last epoch", "test", "test, last epoch")
+    there = list(dict.fromkeys(column for scores in rows for column in scores))
+    return [column for column in first if column in there] + sorted(set(there) - set(first))
+
+
+def seed_table(group: Group, score: str) -> ScoreTable:
+    """Return mean and deviation over the runs that differ in seed or fold alone: a row for each experiment."""
+    experiments: dict[str, list[Run]] = {}
+    choices: dict[str, dict[str, Any]] = {}
+    for run in group.runs:
+        found = {key: value for key, value in flat(run.config).items() if _counts(key, value, run)}
+        key = json.dumps(found, sort_keys=True, default=str) if found else str(run.folder)
+        experiments.setdefault(key, []).append(run)
+        choices[key] = found
+    by_model: dict[str, list[dict[str, Any]]] = {}
+    for key, runs in experiments.items():
+        by_model.setdefault(runs[0].model, []).append(choices[key])
+    differ = {model: _differ(alike) for model, alike in by_model.items()}
+    rows = []
+    for key, runs in experiments.items():
+        scored = [_scores(run, score) for run in runs]
+        cells = {
+            column: _mean([scores[column] for scores in scored if column in scores]) for column in _columns(scored)
+        }
+        what = _said(choices[key], differ[runs[0].model], runs[0].name)
+        rows.append(([runs[0].model or runs[0].name, what, str(len(runs))], cells))
+    rows.sort(key=lambda row: -row[1]["val"].value if "val" in row[1] else math.inf)
+    columns = [column for column in _columns([cells for _, cells in rows]) if column != "train"]
+    if any(words[1] for words, _ in rows):
+        return ScoreTable(["model", "choices", "runs"], columns, rows)
+    return ScoreTable(["model", "runs"], columns, [([words[0], words[2]], cells) for words, cells in rows])
+
+
+def _counts(key: str, value: Any, run: Run) -> bool:
+    """Say whether a key of a config is one of an experiment's choices."""
+    home = run.config.get("output_dir")
+    return key not in _IDLE and not key.startswith("logger") and not (home and str(home) in str(value))
+
+
+def _mean(cells: Sequence[Cell]) -> Cell:
+    if len(cells) == 1:
+        return cells[0]
+    values = [cell.value for cell in cells]
+    return Cell(mean(values), None, stdev(values))
+
+
+def _differ(alike: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys by which experiments differ."""
+    keys = dict.fromkeys(key for choices in alike for key in choices)
+    return [key for key in keys if len({json.dumps(choices.get(key), default=str) for choices in alike}) > 1]
+
+
+def _said(choices: Mapping[str, Any], differ: Sequence[str], name: str) -> str:
+    """Say in a few words by what an experiment differs from others with the same network; else its first run's name."""
+    if not choices or len(differ) > 3:
+        return name if differ or not choices else ""
+    leaves = [key.rpartition(".")[2] for key in differ]
+    short = [leaf if leaves.count(leaf) == 1 else key for leaf, key in zip(leaves, differ, strict=True)]
+    return " ".join(f"{said}={choices[key]}" for said, key in zip(short, differ, strict=True) if key in choices)
+
+
+def lead_lines(table: ScoreTable, longest: int | None = None) -> list[str]:
+    """Say of each split and test where the best is so little ahead that it may be chance.
+
+    Args:
+        table: The scores.
+        longest: Letters of a run's name; None for all of them.
+    """
+    lines = []
+    for column in table.columns:
+        scored = [(scores[column], words) for words, scores in table.rows if column in scores]
+        if column == "train" or column.endswith("last epoch") or len(scored) < 2:
+            continue
+        (first, words), (second, others) = sorted(scored, key=lambda one: -one[0].value)[:2]
+        names = [" ".join(filter(None, one[:-1] if "runs" in table.words else one[:1])) for one in (words, others)]
+        names = [shortened(name, longest or len(name)) for name in names]
+        if f"{first.value:.3f}" == f"{second.value:.3f}":
+            lines.append(f"{column}: {names[0]} and {names[1]} are equal ({first.value:.3f}).")
+            continue
+        by = f"{column}: {names[0]} leads {names[1]} by {first.value - second.value:.3f}"
+        if first.bounds and second.value >= first.bounds[0]:
+            lines.append(f"{by}, within its 95 % interval {first.aside}: which of them is better is not known.")
+        elif first.spread is not None and first.value - second.value <= first.spread:
+            lines.append(f"{by}, within its deviation over seeds or folds (± {first.spread:.3f}): it may be chance.")
+    return lines
+
+
+def class_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows: each run on each split or test, with each class's F1; a dash where it has no image."""
+    parts = [(run, name, scores) for run in runs for name, scores in run.scored.items()]
+    classes = list(dict.fromkeys(name for _, _, scores in parts for name in scores["per_class"]))
+    rows = []
+    for run, name, scores in parts:
+        values = [scores["per_class"].get(label) for label in classes]
+        cells = ["" if v is None else f"{v['f1']:.3f}" if v["support"] else NOTHING for v in values]
+        rows.append([run.name, name, f"{scores['n']:,}", *cells, f"{scores['f1_macro']:.3f}"])
+    return ["run", "on", "n", *classes, "macro"], rows
+
+
+def confusions(runs: Sequence[Run]) -> list[tuple[str, Sequence[Sequence[int]], list[str]]]:
+    """Return title, counts and classes of each run on their test split (else val) and on each other test."""
+    found: list[tuple[str, Sequence[Sequence[int]], list[str]]] = []
+    for run in runs:
+        scored = dict(run.scored)
+        if "test" in scored:
+            scored.pop("val", None)
+        for name, scores in scored.items():
+            title = f"{run.name}\n{name} · accuracy {scores['accuracy']:.3f}"
+            stamp = (run.tests[name].metrics if name in run.tests else run.metrics).get("stamp")
+            title += f"\n{stamp.partition(':')[0]}" if stamp else ""
+            found.append((title, scores["confusion"], list(scores["per_class"])))
+    return found
+
+
+def leak_lines(runs: Sequence[Run]) -> list[str]:
+    """Say of which tests images were in training, or may have been; and how many tests are clean."""
+    lines, clean = [], 0
+    for run in runs:
+        for name, test in run.tests.items():
+            seen = test.metrics["seen"]
+            if seen["known"] and not seen["in_training"] and not seen["chose_the_checkpoint"]:
+                clean += 1
+            else:
+                lines.append(f"{run.name}, {name}: {leak_line(seen)}")
+    if clean:
+        what = "the" if len(lines) + clean == 1 else f"{clean} of the {len(lines) + clean}"
+        lines.append(f"No image of {what} test{'s' if len(lines) + clean > 1 else ''} was in training.")
+    return lines
+
+
+def sample_lines(runs: Sequence[Run]) -> list[str]:
+    """Say on which split the runs of a group were not scored on as many images."""
+    lines = []
+    for split in ("val", "test"):
+        counts = sorted({run.metrics[split]["n"] for run in runs if split in run.metrics})
+        if len(counts) > 1:
+            lines.append(f"{split}: not all runs were scored on the same images ({counts[0]:,} to {counts[-1]:,}).")
+    return lines
+
+
+def mcnemar_title(found: Found, longest: int | None = None) -> str:
+    """Say which run is the first, and which the second; their names of at most so many letters."""
+    first, second = (shortened(run.name, longest or len(run.name)) for run in found.runs)
+    return f"McNemar's test: {first} is the first, {second} the second"
+
+
+def mcnemar(found: Found) -> tuple[list[list[str]], list[str]]:
+    """Compare two runs by McNemar's exact test, on every split or test on whose same samples both have answered.
+
+    Returns:
+        Rows below :data:`MCNEMAR_HEADER`, and a sentence for each split or test that both have and that cannot be
+        compared.
+    """
+    from scipy.stats import binomtest
+
+    runs, rows, refused = found.runs, [], []
+    first, second = (_answers(run) for run in runs)
+    own = runs[0].dataset is not None and runs[0].dataset is runs[1].dataset
+    for name in first:
+        if name not in second:
+            continue
+        a, b = first[name], second[name]
+        if name not in runs[0].tests and not own:
+            refused.append(f"{name}: is of two different datasets, so the two runs cannot be compared on it.")
+        elif {sample: label for sample, (label, _) in a.items()} != {sample: label for sample, (label, _) in b.items()}:
+            refused.append(f"{name}: the two runs have answered on other images or labels, and cannot be compared.")
+        else:
+            pairs = [(label == said, label == b[sample][1]) for sample, (label, said) in a.items()]
+            only = [sum(x and not y for x, y in pairs), sum(y and not x for x, y in pairs)]
+            p = binomtest(only[0], sum(only), 0.5).pvalue if sum(only) else 1.0
+            rows.append([name, f"{len(pairs):,}", *(f"{count:,}" for count in only), f"{p:.2g}"])
+    return rows, refused
+
+
+def _answers(run: Run) -> dict[str, dict[str, tuple[str, str]]]:
+    """Return for each split or test, for each sample's id, its label and the run's answer; nothing unreadable."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for name, folder in [("", run.folder), *((name, test.folder) for name, test in run.tests.items())]:
+        path = folder / "predictions.csv"
+        try:
+            if not path.is_file():
+                continue
+            with path.open(newline="", encoding="utf-8") as file:
+                for row in read_csv(file)[1]:
+                    found.setdefault(name or row["split"], {})[row["id"]] = row["label"], row["predicted"]
+        except (OSError, ValueError, KeyError, csv.Error):  # damaged: a test that is not made misleads nobody
+            found = {key: value for key, value in found.items() if key in run.tests and key != name}
+    return found

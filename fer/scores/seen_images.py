@@ -1,0 +1,79 @@
+"""Which tested images the model has seen: a checkpoint carries fingerprints of the images that fitted and chose it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fer.data import near_copies
+from fer.data.base import FERDataModule
+
+KEY = "seen_images"
+"""Where a checkpoint holds them."""
+_EARLIER = "earlier_"  # before the name of a split: images of earlier stages of the training, no longer in the data
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of tested images.
+
+    Attributes:
+        fitted: bool of shape (N,), whether the model was fitted to the image or a copy of it.
+        exact: bool of shape (N,), whether it was fitted to this very image: same size, same pixels.
+        chose: bool of shape (N,), whether the image or a copy of it was among those that chose the checkpoint.
+        dataset: The dataset that the model was trained on; None if the checkpoint does not say.
+        selected_on_test: Whether the checkpoint was chosen on a test split.
+    """
+
+    fitted: npt.NDArray[np.bool_]
+    exact: npt.NDArray[np.bool_]
+    chose: npt.NDArray[np.bool_]
+    dataset: str | None
+    selected_on_test: bool
+
+
+def seen_images(datamodule: FERDataModule, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a checkpoint carries: the dataset's name, and the fingerprints of its train and val images.
+
+    Some 100 bytes an image, from which no image can be restored.
+
+    Args:
+        datamodule: The data that the model is trained on now.
+        before: What the checkpoint carries that the training went on from: its images stay known.
+    """
+    images = datamodule.samples.images
+    carried: dict[str, Any] = {"dataset": datamodule.name, "selected_on_test": datamodule.select_on_test}
+    for split in ("train", "val"):
+        now = near_copies.fingerprints(images, datamodule.rows(split))
+        carried[split] = torch.from_numpy(now)
+        earlier = _ever(before or {}, split)
+        if len(earlier := earlier[~near_copies.exact_matches(earlier, now)]):
+            carried[_EARLIER + split] = torch.from_numpy(earlier)
+    return carried
+
+
+def _ever(carried: Mapping[str, Any], split: str) -> npt.NDArray[np.uint8]:
+    """Return the fingerprints of a split's images, now and in earlier stages of the training."""
+    parts = [carried[key].numpy() for key in (split, _EARLIER + split) if key in carried]
+    return np.concatenate(parts) if parts else near_copies.fingerprints(np.empty((0, 1, 1), dtype=np.uint8))
+
+
+def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Seen:
+    """Look for tested images among those that a checkpoint was trained and chosen on.
+
+    Args:
+        checkpoint: From :func:`fer.training.checkpoint.load_checkpoint`.
+        images: The tested dataset's images, uint8 of shape (M, H, W) or (M, H, W, 3).
+        rows: int64 of shape (N,), which of them are tested.
+    """
+    carried = checkpoint.get(KEY)
+    if carried is None:
+        nothing = np.zeros(len(rows), dtype=np.bool_)
+        return Seen(nothing, nothing, nothing, None, False)
+    prints = near_copies.fingerprints(images, rows)
+    fitted, chose = (near_copies.matches(prints, _ever(carried, split)) for split in ("train", "val"))
+    exact = near_copies.exact_matches(prints, _ever(carried, "train"))
+    return Seen(fitted, exact, chose, carried["dataset"], carried["selected_on_test"])

@@ -1,0 +1,1 @@
+"""Behind ``fer.test``: one checkpoint on one split of any dataset."""

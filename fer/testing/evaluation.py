@@ -1,0 +1,219 @@
+"""What a test says and leaves: scores with intervals, label map, leaks, slices, figures, predictions."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+
+from fer.build import locate
+from fer.data.base import FERDataModule
+from fer.display import cell
+from fer.errors import ConfigError
+from fer.files.run_files import checkpoint_file, leak_line, run_name
+from fer.models.preprocessing import Preprocessing
+from fer.plots.tables import WIDTH, fitted
+from fer.scores.label_space import LabelSpace
+from fer.scores.metrics import CALIBRATION_BINS, SCORES, final_scores
+from fer.scores.protocol import stamp_of_test
+from fer.scores.seen_images import Seen
+from fer.training.module import FERModule
+from fer.training.results import Predictions, class_table, said_of_tta, save_figure, tell, write_json, write_predictions
+
+log = logging.getLogger(__name__)
+
+
+def choose_split(datamodule: FERDataModule, asked: str | None, own: bool) -> str:
+    """Return the split to test: the one asked for, else the test split, else what there is.
+
+    Args:
+        datamodule: The data.
+        asked: ``train``, ``val``, ``test``, ``all`` or None.
+        own: Whether these are the data that the model was trained on.
+
+    Raises:
+        ConfigError: If the split asked for has no images.
+    """
+    if asked is None:
+        # A dataset of one's own is never tested as a whole: most of it was trained on.
+        asked = "test" if len(datamodule.rows("test")) else "val" if own else "all"
+        if asked != "test":
+            what = "the val split is" if own else "all of its images are"
+            log.info("%s has no test split: %s tested.", datamodule.name, what)
+    if not len(datamodule.rows(asked)):
+        counts = {split: len(datamodule.rows(split)) for split in ("train", "val", "test")}
+        raise ConfigError(f"split={asked}: {datamodule.name} has no image in it; it has {counts}.")
+    return asked
+
+
+def as_trained(data: Mapping[str, Any], trained: Preprocessing, own: bool) -> dict[str, Any]:
+    """Fill in what a checkpoint knows of its input, where the user does not say otherwise: image size and fit.
+
+    Args:
+        data: The ``data`` node.
+        trained: The checkpoint's preprocessing.
+        own: Whether the data is that of the checkpoint's own run, whose images have their size.
+    """
+    data = dict(data)
+    said = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
+    if not own and "image_size" in data and "data.image_size" not in said:
+        data["image_size"] = trained.image_size
+    dataset = locate(data.get("_target_"), "data")
+    if data.get("fit") is None and getattr(dataset, "own_fit", "") is None:
+        data["fit"] = trained.fit
+    return data
+
+
+def describe(ckpt: str, module: FERModule, datamodule: FERDataModule, split: str, space: LabelSpace) -> None:
+    """Say what is about to be tested on what, and how the classes meet."""
+    size = module.preprocess
+    name = getattr(module.net, "name", type(module.net).__name__)
+    colour = "grey" if size.channels == 1 else "RGB"
+    log.info(
+        "model  %s from %s, input %dx%d %s, fit=%s", name, ckpt, size.image_size, size.image_size, colour, size.fit
+    )
+    log.info("data   %s, %s: %s images", datamodule.name, split, f"{len(datamodule.rows(split)):,}")
+    counts = datamodule.class_counts(split)
+    if space.merged:
+        log.info("merged: %s", ", ".join(f"{name} is scored as {to}" for name, to in space.merged.items()))
+    if space.dropped:
+        said = ", ".join(f"{name} ({counts[datamodule.classes.index(name)]:,} images)" for name in space.dropped)
+        log.info("dropped: %s; the model does not know %s", said, "it" if len(space.dropped) == 1 else "them")
+    if space.absent:
+        log.info("not in the data: %s; the model may still say so", ", ".join(space.absent))
+
+
+def write(
+    run: Path,
+    config: Mapping[str, Any],
+    predictions: Predictions,
+    datamodule: FERDataModule,
+    space: LabelSpace,
+    seen: Seen,
+    mark: str | None = None,
+) -> dict[str, Any]:
+    """Write ``metrics.json``, ``predictions.csv``, ``confusion.png``, ``reliability.png`` and ``mistakes.png``.
+
+    Args:
+        run: The test's folder.
+        config: The resolved config.
+        predictions: The model's answers, over its own classes.
+        datamodule: The tested data.
+        space: How the classes meet.
+        seen: Which images the model was fitted to or chosen on; of the same rows as the predictions.
+        mark: What tells the checkpoint from the run's later ones, from :func:`fer.files.run_files.checkpoint_mark`.
+
+    Returns:
+        What stands in ``metrics.json``.
+    """
+    from fer.plots import figures
+    from fer.testing import mistakes
+
+    labels = space.labels(predictions.labels)
+    kept = np.flatnonzero(labels >= 0)
+    p, labels, rows = space.probabilities(predictions.probabilities)[kept], labels[kept], predictions.rows[kept]
+    fitted, chose = seen.fitted[kept], seen.chose[kept]
+    options = {"resamples": config["resamples"], "seed": config["seed"]}
+    stamp = stamp_of_test(len(kept), int(fitted.sum()), int((chose & ~fitted).sum()), seen.selected_on_test)
+    metrics: dict[str, Any] = {
+        "name": config["name"] or datamodule.name,
+        "data": datamodule.name,
+        "split": predictions.split,
+        "dataset": dict(predictions.dataset),
+        "checkpoint": str(checkpoint_file(Path(config["ckpt"])).resolve()),  # a report may be made in another folder
+        "checkpoint_mark": mark,
+        "tta": config["tta"],
+        "stamp": stamp,
+        "label_space": space.as_dict(),
+        "test": final_scores(p, labels, space.classes, **options),
+    }
+    if space.absent:
+        index = np.array([space.common.index(name) if name in space.common else -1 for name in space.classes])
+        metrics["restricted"] = final_scores(space.restricted(p), index[labels], space.common, **options)
+    copies = fitted | chose
+    if copies.all():  # the validation split itself: at least without what was also trained on
+        copies = fitted
+    metrics["seen"] = {
+        "known": seen.dataset is not None,
+        "trained_on": seen.dataset,
+        "images": len(kept),
+        "in_training": int(fitted.sum()),
+        "in_training_exactly": int(seen.exact[kept].sum()),
+        "chose_the_checkpoint": int((chose & ~fitted).sum()),
+    }
+    if 0 < copies.sum() < len(kept):
+        metrics["clean"] = final_scores(p[~copies], labels[~copies], space.classes, **options)
+    metrics["slices"] = _slices(datamodule, rows, p, labels, space, options)
+
+    title = f"{datamodule.name} {predictions.split} · n {len(kept):,} · accuracy {metrics['test']['accuracy']:.3f}"
+    title = f"{run_name(Path(metrics['checkpoint']))}\n{title}"
+    translated = replace(predictions, rows=rows, ids=predictions.ids[kept], labels=labels, probabilities=p)
+    extra = {"in_training": fitted.astype(int), "chose_the_checkpoint": chose.astype(int)}
+    write_predictions(run / "predictions.csv", [translated], space.classes, extra)
+    confusion = np.array(metrics["test"]["confusion"])
+    save_figure(figures.confusion_figure(confusion, space.classes, title, stamp), run / "confusion.png")
+    reliability = figures.reliability_figure(p, labels, metrics["test"]["ece"], CALIBRATION_BINS, title, stamp)
+    save_figure(reliability, run / "reliability.png")
+    if config["mistakes"]:
+        shown = mistakes.figure(
+            datamodule.samples, rows, labels, p, space.classes, config["mistakes"], title, stamp
+        )  # fmt: skip
+        save_figure(shown, run / "mistakes.png", dpi=130)
+    write_json(run / "metrics.json", metrics)  # last: what has it is complete
+    return metrics
+
+
+def _slices(
+    datamodule: FERDataModule,
+    rows: Any,
+    p: Any,
+    labels: Any,
+    space: LabelSpace,
+    options: Mapping[str, int],
+) -> dict[str, dict[str, Any]]:
+    """Score each value of each attribute that the dataset has."""
+    found: dict[str, dict[str, Any]] = {}
+    for attribute, values in datamodule.samples.attributes.items():
+        here = values[rows]
+        for value in sorted(set(here.tolist())):
+            part = here == value
+            scores = final_scores(p[part], labels[part], space.classes, **options)
+            kept = ("n", *SCORES, *(f"{name}_95" for name in SCORES if f"{name}_95" in scores))
+            found.setdefault(attribute, {})[value or "unknown"] = {key: scores[key] for key in kept}
+    return found
+
+
+def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
+    """Print the scores per class, with and without what limits or flatters them, and where the test lies."""
+    title = f"{metrics['data']}, {metrics['split']}{said_of_tta(metrics['tta'])}"
+    parts = {"all": metrics["test"]}
+    if "restricted" in metrics:
+        parts["common classes only"] = metrics["restricted"]
+    if "clean" in metrics:
+        parts["unseen images only"] = metrics["clean"]
+    averages = {"accuracy": "accuracy", "balanced_accuracy": "bal. accuracy", "f1_macro": "macro F1"}
+    lines = []
+    for name, scores in parts.items():
+        lines.append([name, f"{scores['n']:,}", *(f"{scores[key]:.3f}" for key in averages), f"{scores['ece']:.3f}"])
+        if "accuracy_95" in scores:
+            lines.append(["  95 % interval", "", *(_interval(scores[f"{key}_95"]) for key in averages), ""])
+    tables = class_table({metrics["split"]: metrics["test"]}, title)
+    tables += fitted("", ["", "n", *averages.values(), "ECE"], lines, WIDTH)
+    for attribute, values in metrics["slices"].items():
+        lines = []
+        for value, scores in values.items():
+            interval = _interval(scores["accuracy_95"]) if "accuracy_95" in scores else ""
+            lines.append(
+                [value, f"{scores['n']:,}", f"{scores['accuracy']:.3f}", interval, f"{scores['f1_macro']:.3f}"]
+            )
+        tables += fitted(f"by {attribute}", [attribute, "n", "accuracy", "95 % interval", "macro F1"], lines, WIDTH)
+    said = [cell(leak_line(metrics["seen"]))]
+    said += [cell(metrics["stamp"], "bold red")] if metrics["stamp"] else []
+    tell(*tables, *said, cell(f"test: {run}"))
+
+
+def _interval(bounds: Sequence[float]) -> str:
+    return f"{bounds[0]:.3f}-{bounds[1]:.3f}"

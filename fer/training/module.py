@@ -1,0 +1,313 @@
+"""The LightningModule: one network, its loss, its optimiser and its scores, rebuilt from plain data alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import MeanMetric
+from torchvision.transforms import v2
+
+from fer.build import build
+from fer.data.base import limited
+from fer.errors import ConfigError, TrainingError
+from fer.models import build_model
+from fer.models.preprocessing import Preprocessing
+from fer.scores.metrics import classification_metrics, epoch_scores
+from fer.scores.seen_images import KEY, seen_images
+from fer.training.losses import batch_weight
+from fer.training.optim import GROUPING, build_optimizer, build_scheduler, parameter_groups
+
+_CROP = 7 / 8  # of the side, in ten-crop: 42 of 48 pixels
+_SHIFT = 1 / 24  # of the side: 2 of 48 pixels
+
+
+class FERModule(pl.LightningModule):
+    """Trains and applies one network on uint8 face images.
+
+    Every argument is plain data and is stored in the checkpoint, which is thus enough to rebuild the module.
+
+    Args:
+        classes: Class names in label order.
+        preprocessing: ``image_size``, ``channels``, ``mean`` and ``std`` of the network's input.
+        model: The ``model`` group: ``_target_`` and options.
+        loss: The ``loss`` group: ``_target_`` and options, with ``class_weights`` as a list or None.
+        optimizer: The ``optimizer`` group.
+        scheduler: The ``scheduler`` group.
+        mixup: The ``mixup`` group: ``mixup_alpha`` and ``cutmix_alpha``, 0 for off.
+        monitor: The validation score that checkpoints and plateau schedules watch.
+        seed: Seeds each training step's random numbers.
+        channels_last: Keep weights and images in channels-last memory format.
+        load_weights: Fetch pretrained weights if ``model`` asks for them; off when a checkpoint brings its own.
+
+    Raises:
+        ConfigError: If an option cannot be used.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        preprocessing: Mapping[str, Any],
+        model: Mapping[str, Any],
+        loss: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any],
+        mixup: Mapping[str, float],
+        monitor: str = "val/f1_macro",
+        seed: int = 0,
+        channels_last: bool = False,
+        load_weights: bool = True,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["load_weights"], logger=False)
+        self.classes = list(classes)
+        self.preprocess = Preprocessing.from_dict(preprocessing)
+        self.net = build_model(
+            model,
+            len(classes),
+            self.preprocess.channels,
+            self.preprocess.image_size,
+            load_weights=load_weights,
+        )
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net.to(memory_format=self.memory_format)
+        self.loss = _build_loss(loss, len(classes))
+        self.mix = _build_mix(mixup, len(classes))
+        # Metrics for the losses too: one logged with sync_dist is summed up whenever the first process's progress bar
+        # looks at it, while the others are elsewhere.
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.train_metrics = classification_metrics(len(classes), "train/")
+        self.val_metrics = classification_metrics(len(classes), "val/")
+        self.val_confusion: Tensor | None = None  # int64 (C, C) of the last validation epoch
+        self._seen_images: dict[str, Any] | None = None  # made when the first checkpoint is
+        self._seen_before: Mapping[str, Any] | None = None  # of the checkpoint that a resumed run goes on from
+        self.tta = "none"  # set before prediction, see fer.training.results
+        self.train_size: int | None = None  # of training images where a callback changes it; None for the input's own
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, float (B, C), for images as stored: uint8 (B, H, W) or (B, H, W, 3)."""
+        return self.net(self._input(images))  # type: ignore[no-any-return]
+
+    def _input(self, images: Tensor, size: int | None = None) -> Tensor:
+        # The module's dtype: with precision=bf16-true and its like the weights are not float32.
+        return self.preprocess(images, size).to(self.dtype, memory_format=self.memory_format)
+
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Seed the step by its place in the run, so that a resumed run draws what the uninterrupted one would have."""
+        place = [self.hparams["seed"], self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch of ``image``, ``label`` and, with several raters, ``target``.
+
+        Where a frozen backbone's ``features`` are at hand, they take the place of the images.
+        """
+        labels = batch["label"]
+        target = batch.get("target", labels)
+        if "features" in batch:
+            logits = self.net.head(batch["features"])  # type: ignore[operator]
+        else:
+            x = self._input(batch["image"], self.train_size)
+            if self.mix is not None:
+                x, target = self.mix(x, target)
+            logits = self._fitted(x)
+        loss, weight = self._mean_loss(logits, target)
+        self._refuse_non_finite(loss, batch_idx)
+        self.train_metrics.update(logits.detach().argmax(1), labels if target.ndim == 1 else target.argmax(1))
+        self.log("train/loss_step", loss)
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.train_loss.update(loss.detach(), weight)
+        return loss * self._share_of_devices(weight)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Score a batch of ``image`` and ``label``."""
+        (logits,) = self._logits(batch, "none")
+        self.val_loss.update(*self._mean_loss(logits, batch["label"]))
+        self.val_metrics.update(logits.argmax(1), batch["label"])
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Return ``probabilities`` float32 (B, C) and the batch's ``row`` and ``label``."""
+        probabilities = torch.stack([logits.float().softmax(1) for logits in self._logits(batch, self.tta)]).mean(0)
+        return {"probabilities": probabilities, "row": batch["row"], "label": batch["label"]}
+
+    def _logits(self, batch: dict[str, Tensor], tta: str) -> list[Tensor]:
+        if "features" in batch:  # of the images as they are
+            return [self.net.head(batch["features"])]  # type: ignore[operator]
+        return [self(view) for view in _views(batch["image"], tta)]
+
+    def _fitted(self, x: Tensor) -> Tensor:
+        try:
+            return self.net(x)  # type: ignore[no-any-return]
+        except ValueError as error:
+            if len(x) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            devices = self.trainer.world_size
+            raise TrainingError(
+                f"a batch of one image a device: this network's batch normalisation needs two or more. Set "
+                f"data.batch_size={2 * devices} or more, or choose a network without it (timm has many, such as "
+                f"model=vit_tiny)."
+            ) from error
+
+    def _mean_loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss of this process's share of a batch, and that share's weight in the whole."""
+        return self.loss(logits, target), batch_weight(self.loss, target)
+
+    def _share_of_devices(self, weight: Tensor) -> Tensor | float:
+        """Return the factor by which the devices' gradients, averaged, are those of one device with all of the batch.
+
+        Without class weights every device's share of a batch counts the same.
+        """
+        if self.trainer.world_size == 1 or getattr(self.loss, "weight", None) is None:
+            return 1.0
+        return weight / self.trainer.strategy.reduce(weight.clone(), reduce_op="mean")
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's training scores."""
+        scores, _ = epoch_scores(self.train_metrics, self.classes)
+        scores["train/loss"] = self.train_loss.compute()
+        self.train_loss.reset()
+        lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+        # Already the same on every process; sync_dist keeps Lightning from warning of that.
+        self.log_dict({**scores, "lr": lr}, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's validation scores, and keep its confusion matrix for the callbacks."""
+        scores, self.val_confusion = epoch_scores(self.val_metrics, self.classes)
+        scores["val/loss"] = self.val_loss.compute()
+        self.val_loss.reset()
+        self.log_dict(scores, sync_dist=True)
+
+    def setup(self, stage: str) -> None:
+        """Sort the parameters while they have their shapes: FSDP flattens them before the optimiser is built."""
+        if stage == "fit":
+            grouping = {key: self.hparams["optimizer"][key] for key in GROUPING}
+            self._groups = parameter_groups(self.net, **grouping)
+
+    def configure_optimizers(self) -> Any:
+        """Build optimiser and schedule."""
+        optimizer = build_optimizer(self.hparams["optimizer"], self._groups)
+        batches, steps = self._epoch_length()
+        scheduler = build_scheduler(self.hparams["scheduler"], optimizer, self._total_steps(), steps)
+        if isinstance(scheduler["scheduler"], ReduceLROnPlateau):
+            # Lightning steps an epoch's plateau schedule after the epoch's checkpoint is written, so a resumed run
+            # would lack that step. Counted in batches it is taken right after validation, before the checkpoint.
+            every = batches * (self.trainer.check_val_every_n_epoch or 1)
+            scheduler |= {"interval": "step", "frequency": every, "monitor": self.hparams["monitor"]}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add fingerprints of the images that fit and choose this model: tests then find leaks without them."""
+        if self._seen_images is None and self.trainer.is_global_zero:
+            self._seen_images = seen_images(self.trainer.datamodule, self._seen_before)  # type: ignore[attr-defined]
+        checkpoint[KEY] = self._seen_images
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Fit a checkpoint to the run that goes on with it.
+
+        Raises:
+            ConfigError: If the schedule was planned for another number of steps and cannot be stretched.
+        """
+        self._seen_before = checkpoint.get(KEY)
+        for state in checkpoint.get("lr_schedulers", []):
+            planned, now = state.get("total_steps"), self._total_steps()
+            if planned is not None and planned != now:
+                raise ConfigError(
+                    f"the schedule was planned for {planned} steps, and the resumed run would take {now}: a one-cycle "
+                    f"schedule cannot be stretched. Keep trainer.max_epochs, data.batch_size and "
+                    f"trainer.accumulate_grad_batches as they were."
+                )
+        # The run's folder may have been moved: ModelCheckpoint would forget the best score, and overwrite best.ckpt.
+        folder = Path(self.trainer.default_root_dir) / "checkpoints"
+        for state in checkpoint.get("callbacks", {}).values():
+            if "best_model_path" in state and (folder / Path(state["best_model_path"]).name).is_file():
+                state["dirpath"] = str(folder)
+                state["best_model_path"] = str(folder / Path(state["best_model_path"]).name)
+                state["kth_best_model_path"] = state["kth_best_model_path"] and state["best_model_path"]
+                state["best_k_models"] = {
+                    str(folder / Path(path).name): score for path, score in state["best_k_models"].items()
+                }
+
+    def _epoch_length(self) -> tuple[int, int]:
+        """Return the number of batches and of optimiser steps of an epoch."""
+        # Lightning's estimated_stepping_batches would make the loaders here, before a resumed run knows its epoch.
+        batches = len(self.trainer.datamodule.train_batches(world_size=self.trainer.world_size))  # type: ignore[attr-defined]
+        batches = max(1, limited(batches, self.trainer.limit_train_batches))
+        return batches, math.ceil(batches / self.trainer.accumulate_grad_batches)
+
+    def _total_steps(self) -> int | None:
+        """Return the number of optimiser steps of the run; None if it has no end by epochs or steps."""
+        limits = []
+        if self.trainer.max_steps > 0:
+            limits.append(self.trainer.max_steps)
+        if self.trainer.max_epochs and self.trainer.max_epochs > 0:
+            limits.append(self._epoch_length()[1] * self.trainer.max_epochs)
+        return min(limits, default=None)
+
+    def _refuse_non_finite(self, loss: Tensor, batch_idx: int) -> None:
+        # On a GPU the look costs a synchronisation, so it is taken now and then; a bad loss stays bad until then.
+        if self.device.type != "cpu" and batch_idx % 50 and not self.trainer.is_last_batch:
+            return
+        if not torch.isfinite(loss):
+            lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+            raise TrainingError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, step {self.global_step}, at lr "
+                f"{lr:.3g}. Try a lower optimizer.lr, gradient clipping (trainer.gradient_clip_val=1) or, with "
+                f"16-mixed, trainer.precision=bf16-mixed. The last good checkpoint is kept in the run's "
+                f"checkpoints folder."
+            )
+
+
+def _views(images: Tensor, tta: str) -> list[Tensor]:
+    """Return the views of a batch, uint8 (B, H, W[, 3]), whose probabilities are averaged.
+
+    ``flip``: the images and their mirror images. ``shift``: both of them, as they are and moved by 1/24 of the side in
+    each direction. ``tencrop``: four corners and the centre of both, 7/8 of the side.
+    """
+    if tta == "none":
+        return [images]
+    views = [images]
+    height, width = images.shape[1:3]
+    if tta == "shift":
+        rows, columns = (torch.arange(side, device=images.device) for side in (height, width))
+        for step in (round(_SHIFT * height), -round(_SHIFT * height)):
+            views.append(images[:, (rows + step).clamp(0, height - 1)])
+        for step in (round(_SHIFT * width), -round(_SHIFT * width)):
+            views.append(images[:, :, (columns + step).clamp(0, width - 1)])
+    if tta == "tencrop":
+        h, w = round(_CROP * height), round(_CROP * width)
+        places = [
+            (0, 0),
+            (0, width - w),
+            (height - h, 0),
+            (height - h, width - w),
+            ((height - h) // 2, (width - w) // 2),
+        ]
+        views = [images[:, top : top + h, left : left + w] for top, left in places]
+    return views + [view.flip(2) for view in views]  # the width, of (B, H, W[, 3])
+
+
+def _build_loss(node: Mapping[str, Any], num_classes: int) -> nn.Module:
+    options = dict(node)
+    weights = options.pop("class_weights", None)
+    if weights is not None:
+        if isinstance(weights, str) or len(weights) != num_classes:
+            raise ConfigError(
+                f"loss.class_weights={weights}: must be null, balanced, or {num_classes} numbers, one a class."
+            )
+        return build(options, "loss", weight=torch.tensor(weights, dtype=torch.float32))  # type: ignore[no-any-return]
+    return build(options, "loss")  # type: ignore[no-any-return]
+
+
+def _build_mix(node: Mapping[str, float], num_classes: int) -> v2.Transform | None:
+    """Return torchvision's MixUp, CutMix, or an even choice of both; None if both are off."""
+    mixes: list[v2.Transform] = []
+    if node["mixup_alpha"] > 0:
+        mixes.append(v2.MixUp(alpha=float(node["mixup_alpha"]), num_classes=num_classes))
+    if node["cutmix_alpha"] > 0:
+        mixes.append(v2.CutMix(alpha=float(node["cutmix_alpha"]), num_classes=num_classes))
+    return v2.RandomChoice(mixes) if mixes else None

@@ -1,0 +1,156 @@
+"""What a sweep makes of its jobs: the one it chooses, and what the choices did to the score."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from fer.cli import sweep
+from fer.plots.importance import importances, make_axis
+
+
+def job(folder: Path, number: int, score: float, train_loss: float, val_loss: float, lr: float) -> None:
+    """Leave what a finished run leaves in a sweep's folder."""
+    run = folder / str(number)
+    (run / ".hydra").mkdir(parents=True)
+    (run / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"optimizer.lr={lr}"]))
+    scores = {"accuracy": score, "f1_macro": score}
+    metrics = {"monitor": "val/f1_macro", "best_score": score, "best_epoch": 2, "stamp": None, "val": scores}
+    metrics["tta"] = "none"
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    with (run / "history.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", "train/loss", "train/accuracy", "val/loss"])
+        writer.writerow([1, 9, 0, 99])
+        writer.writerow([2, train_loss, 0.7, val_loss])
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Path:
+    for number, values in enumerate([(0.6, 0.5, 1.5), (0.58, 1.0, 1.1), (0.57, 1.2, 1.0), (0.2, 1.9, 1.9)]):
+        job(tmp_path, number, *values, lr=10.0**-number)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("select_by", "chosen"), [("score", "0"), ("gap", "1")])
+def test_the_best_job_is_chosen_by_score_or_by_generalisation_gap(
+    jobs: Path, select_by: str, chosen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = sweep.collect(jobs)
+    assert [row["gap"] for row in rows] == pytest.approx([1.0, 0.1, -0.2, 0.0])
+    best = sweep.choose(rows, select_by)
+    assert best is not None
+    assert best["job"] == chosen
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    monkeypatch.setattr(sweep, "_select_by", select_by)
+    sweep.report()
+    assert f"best by {select_by}: job {chosen};" in capsys.readouterr().out
+    written = yaml.safe_load((jobs / "experiment" / "best.yaml").read_text())
+    assert written["optimizer"]["lr"] == 10.0 ** -int(chosen)
+    lines = list(csv.DictReader((jobs / "sweep.csv").open()))
+    assert [line["gap"] for line in lines] == ["+1.000", "+0.100", "-0.200", "+0.000"]
+    assert {line["train acc"] for line in lines} == {"0.7000"}
+
+
+def test_the_table_gives_the_augmented_score_beside_the_one_that_chose(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    sweep.report()
+    assert "val macro F1" not in (jobs / "sweep.csv").read_text()  # what they are sorted by
+    for path in jobs.glob("*/metrics.json"):
+        metrics = json.loads(path.read_text())
+        path.write_text(json.dumps({**metrics, "tta": "flip", "val": {"accuracy": 0.5, "f1_macro": 0.4321}}))
+    sweep.report()
+    assert "scores with tta=flip" in capsys.readouterr().out
+    lines = list(csv.DictReader((jobs / "sweep.csv").open()))
+    assert [line["val macro F1"] for line in lines] == ["0.4321"] * 4
+
+
+def test_a_searchs_many_choices_leave_room_for_the_scores(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(4):
+        choices = [f"model.part_{n}={number + n / 7}" for n in range(12)]
+        (jobs / str(number) / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(choices))
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    sweep.report()
+    table, _, best = capsys.readouterr().out.partition("choices of the best")
+    for score in ("0.6000", "0.5800", "0.5700", "0.2000", "+1.000"):
+        assert score in table
+    assert re.search(r"model\.part_1 +0\.1429 +1\.143 +2\.143 *\n", best)  # of the three best jobs
+    assert "0.14285714285714285" in (jobs / "sweep.csv").read_text()
+
+
+@pytest.mark.parametrize("content", ["null", '{"best_score": ', '{"best_score": [1]}', None])
+def test_a_damaged_job_is_named_and_the_others_are_compared(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    if content is None:
+        (jobs / "0" / "history.csv").write_text("epoch,val/loss\n2,[/b]\n")
+    else:
+        (jobs / "0" / "metrics.json").write_text(content)
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    sweep.report()
+    said = capsys.readouterr().out
+    assert "job 0 failed: its metrics.json or history.csv is damaged" in said
+    assert "best by score: job 1;" in said
+
+
+def test_a_table_of_80_columns_cuts_no_number(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "vit_base_patch16_224.augreg_in21k_ft_in1k"
+    for number in range(4):
+        choices = [
+            f"model.name={name}{number}",
+            f"optimizer.weight_decay={number / 7}",
+            f"data.root=/a/{number}/{name}",
+        ]
+        (jobs / str(number) / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(choices))
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    monkeypatch.setattr(sweep, "_draw", lambda *args: None)
+    sweep.report()
+    table = capsys.readouterr().out.partition("best by")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    for number in ("0.1429", "0.2857", "0.6000", "0.5800", "0.5700", "0.2000", "+1.000", "-0.200"):
+        assert f" {number}" in table
+
+
+def test_no_seed_is_the_best(jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        (jobs / str(number) / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"seed={number}"]))
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    sweep.report()
+    said = capsys.readouterr().out
+    assert "mean and standard deviation over seed" in said
+    assert "best by" not in said
+    assert not (jobs / "experiment").exists()
+
+
+def test_no_job_is_chosen_where_none_has_a_score(tmp_path: Path) -> None:
+    assert sweep.choose([{"job": "0", "error": "did not finish"}], "gap") is None
+
+
+def test_an_axis_lays_numbers_out_by_size_and_words_side_by_side() -> None:
+    assert make_axis("dropout", ["0.0", "0.5", "0.25"]).places.tolist() == [0, 1, 0.5]
+    assert make_axis("lr", ["0.0001", "0.01", "0.001"]).places == pytest.approx([0, 1, 0.5])
+    words = make_axis("model.filters", ["[64]", "[64,128]", "[64]"])
+    assert words.places[0] == words.places[2] != words.places[1]
+    assert {label for _, label in words.ticks} == {"[64]", "[64,128]"}
+    many = make_axis("lr", [str(10.0**-n) for n in range(9)])
+    assert [label for _, label in many.ticks] == ["1e-08", "1e-06", "0.0001", "0.01", "1"]
+
+
+def test_the_choice_that_makes_the_score_is_the_important_one() -> None:
+    rng = np.random.default_rng(0)
+    lr, dropout = rng.random(40), rng.random(40)
+    found = importances([make_axis("dropout", dropout.tolist()), make_axis("lr", lr.tolist())], (lr > 0.5) * 0.3)
+    assert list(found) == ["lr", "dropout"]
+    assert found["lr"] > 0.9
+    assert sum(found.values()) == pytest.approx(1)

@@ -1,0 +1,164 @@
+"""Parameter groups, optimisers by name, and the course of each schedule."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+from fer.errors import ConfigError
+from fer.models import build_model
+from fer.training.module import FERModule
+from fer.training.optim import build_optimizer, build_scheduler, parameter_groups
+
+ADAM = {"name": "adam", "lr": 1e-3, "weight_decay": 0.0, "backbone_lr_factor": 1.0, "layer_decay": None}
+
+
+def tiny_timm(**options: object) -> nn.Module:
+    config = {"_target_": "fer.models.timm_model.TimmModel", "name": "test_vit", **options}
+    return build_model(config, 7, 3, 160)
+
+
+def lr_of(groups: list[dict[str, object]], parameter: nn.Parameter) -> float:
+    return next(g["lr"] for g in groups if any(p is parameter for p in g["params"]))  # type: ignore[attr-defined]
+
+
+def test_every_trainable_parameter_stands_in_one_group() -> None:
+    net = tiny_timm()
+    groups = parameter_groups(net, 1e-3, 0.1, 0.5, 0.7)
+    listed = [id(p) for g in groups for p in g["params"]]
+    assert sorted(listed) == sorted(id(p) for p in net.parameters())
+
+
+def test_biases_norms_and_embeddings_are_not_decayed() -> None:
+    net = tiny_timm()
+    decay = {id(p): g["weight_decay"] for g in parameter_groups(net, 1e-3, 0.1) for p in g["params"]}
+    for name, p in net.named_parameters():
+        exempt = p.ndim <= 1 or name.removeprefix("backbone.") in net.backbone.no_weight_decay()
+        assert decay[id(p)] == (0.0 if exempt else 0.1), name
+
+
+def test_lower_lr_for_the_backbone_and_lower_still_for_its_first_blocks() -> None:
+    net = tiny_timm()
+    groups = parameter_groups(net, 1e-3, 0.1, backbone_lr_factor=0.1)
+    assert lr_of(groups, next(net.head.parameters())) == 1e-3
+    assert lr_of(groups, net.backbone.blocks[0].attn.qkv.weight) == pytest.approx(1e-4)
+    groups = parameter_groups(net, 1e-3, 0.1, layer_decay=0.5)
+    first, last = (lr_of(groups, net.backbone.blocks[i].attn.qkv.weight) for i in (0, -1))
+    assert first == pytest.approx(last * 0.5 ** (len(net.backbone.blocks) - 1))
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    net = tiny_timm(freeze=True)
+    listed = {id(p) for g in parameter_groups(net, 1e-3, 0.1) for p in g["params"]}
+    assert listed == {id(p) for p in net.head.parameters()}
+
+
+def test_fsdp_trains_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = FERModule(
+        classes=["happy", "sad"],
+        preprocessing={"image_size": 160, "channels": 3, "mean": [0.5], "std": [0.25]},
+        model={"_target_": "fer.models.timm_model.TimmModel", "name": "test_vit"},
+        loss={"_target_": "torch.nn.CrossEntropyLoss"},
+        optimizer={**ADAM, "name": "adamw", "weight_decay": 0.1, "layer_decay": 0.5},
+        scheduler={"_target_": "fer.training.optim.warmup_cosine", "interval": "step"},
+        mixup={"mixup_alpha": 0, "cutmix_alpha": 0},
+    )
+    names = {id(p): name for name, p in module.named_parameters()}
+    expected = {
+        names[id(p)]: (group["lr"], group["weight_decay"])
+        for group in parameter_groups(module.net, 1e-3, 0.1, layer_decay=0.5)
+        for p in group["params"]
+    }
+    monkeypatch.setattr(FERModule, "_epoch_length", lambda self: (10, 10))
+    monkeypatch.setattr(FERModule, "_total_steps", lambda self: 10)
+    module.setup("fit")
+    # One process of two: each parameter is cut down to its own share of one long row, as under trainer.strategy=fsdp.
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    try:
+        FullyShardedDataParallel(module, device_id=torch.device("cpu"), use_orig_params=True)
+        assert {p.ndim for p in module.parameters()} == {1}
+        groups = module.configure_optimizers()["optimizer"].param_groups
+    finally:
+        torch.distributed.destroy_process_group()
+    trained = {id(p): (group["initial_lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert {names[id(p)]: trained[id(p)] for p in module.parameters()} == expected
+
+
+def test_what_cannot_be() -> None:
+    flat = build_model({"_target_": "fer.models.fully_connected.FullyConnected"}, 7, 1, 8)
+    with pytest.raises(ConfigError, match="need a model with a backbone"):
+        parameter_groups(flat, 1e-3, 0.0, backbone_lr_factor=0.1)
+    groups = parameter_groups(flat, 1e-3, 0.0)
+    with pytest.raises(ConfigError, match=r"optimizer.name=adm is unknown. Did you mean 'adam'"):
+        build_optimizer({**ADAM, "name": "adm"}, groups)
+    with pytest.raises(ConfigError, match=r"optimizer.betas: sgd has no such option"):
+        build_optimizer({**ADAM, "name": "sgd", "betas": [0.9, 0.99]}, groups)
+    with pytest.raises(ConfigError, match="adam refuses its options"):
+        build_optimizer({**ADAM, "wings": 2}, groups)
+
+
+def test_names_mean_what_they_say() -> None:
+    flat = build_model({"_target_": "fer.models.fully_connected.FullyConnected"}, 7, 1, 8)
+    groups = parameter_groups(flat, 1e-3, 0.0)
+    plain = build_optimizer({**ADAM, "name": "sgd", "momentum": 0.9, "nesterov": False}, groups)
+    assert isinstance(plain, torch.optim.SGD)
+    assert not plain.defaults["nesterov"]
+    assert isinstance(build_optimizer(ADAM, groups), torch.optim.Adam)
+
+
+def course(node: dict[str, object], steps: int = 40, per_epoch: int = 10) -> list[float]:
+    """Return the learning rate of each step of a run of ``steps``."""
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0, momentum=0.9)
+    config = build_scheduler(node, optimizer, steps, per_epoch)
+    rates = []
+    for step in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if config["interval"] == "step" or (step + 1) % per_epoch == 0:
+            config["scheduler"].step()
+    return rates
+
+
+def test_cosine_with_warmup() -> None:
+    rates = course(
+        {"_target_": "fer.training.optim.warmup_cosine", "interval": "step", "warmup_epochs": 1.0, "min_factor": 0.1}
+    )
+    assert rates[:10] == pytest.approx([(i + 1) / 11 for i in range(10)])
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[25] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 0.5)))
+    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+
+
+def test_onecycle_peaks_at_the_learning_rate_and_ends_low() -> None:
+    target = "torch.optim.lr_scheduler.OneCycleLR"
+    rates = course({"_target_": target, "interval": "step", "pct_start": 0.3, "div_factor": 25.0})
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[0] == pytest.approx(1 / 25)
+    assert rates[-1] < 0.01
+
+
+def test_step_and_exponential_change_by_the_epoch() -> None:
+    torch_lr = "torch.optim.lr_scheduler"
+    step = course({"_target_": f"{torch_lr}.StepLR", "interval": "epoch", "step_size": 2, "gamma": 0.5})
+    assert step == pytest.approx([1.0] * 20 + [0.5] * 20)
+    exponential = course({"_target_": f"{torch_lr}.ExponentialLR", "interval": "epoch", "gamma": 0.9})
+    assert exponential[::10] == pytest.approx([1.0, 0.9, 0.81, 0.729])
+
+
+def test_cyclic_goes_up_to_the_learning_rate() -> None:
+    node = {"_target_": "torch.optim.lr_scheduler.CyclicLR", "interval": "step", "base_lr": 0.1, "step_size_up": 10}
+    rates = course({**node, "cycle_momentum": False})
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[20] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("target", ["fer.training.optim.warmup_cosine", "torch.optim.lr_scheduler.OneCycleLR"])
+def test_a_run_without_an_end_has_no_planned_schedule(target: str) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    with pytest.raises(ConfigError, match="which has no end: set trainer"):
+        build_scheduler({"_target_": target, "interval": "step"}, optimizer, None, 10)

@@ -1,0 +1,86 @@
+"""What a resumed run may change, and what it refuses by name."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+from PIL import Image
+
+Train = Callable[..., Path]
+CLASSES = ("angry", "happy", "sad")
+
+
+def write(root: Path, numbers: range) -> None:
+    """Write class folders of noise, without splits: those are carved."""
+    for number in numbers:
+        for label, name in enumerate(CLASSES):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng([number, label]).integers(0, 256, (24, 24), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:03d}.png")
+
+
+def fails(train: Train, capfd: pytest.CaptureFixture[str], *args: str) -> str:
+    """Return the error of a command that must end with exit code 2."""
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        train(*args)
+    assert ended.value.code == 2
+    return capfd.readouterr().err
+
+
+def test_what_it_cannot_follow(train_here: Train, capfd: pytest.CaptureFixture[str]) -> None:
+    run = train_here(*TINY, "trainer.max_epochs=1", "optimizer.lr=1e-3")
+    elsewhere = run.parent / "copied.ckpt"
+    shutil.copy(run / "checkpoints" / "last.ckpt", elsewhere)
+    resumed = (*TINY, f"ckpt={elsewhere}", "optimizer.lr=1e-3")
+    message = fails(
+        train_here, capfd, *resumed, "optimizer.lr=1e-5", "optimizer.weight_decay=0.9", "mixup=both", "seed=7",
+        "scheduler=onecycle",
+    )  # fmt: skip
+    for line in (
+        "optimizer.lr=1e-05: the run was begun with 0.001",
+        "optimizer.weight_decay=0.9: the run was begun with 0.05",
+        "mixup.mixup_alpha=",
+        "seed=7: the run was begun with 0",
+        "scheduler._target_=torch.optim.lr_scheduler.OneCycleLR: the run was begun with "
+        "fer.training.optim.warmup_cosine",
+    ):
+        assert line in message
+    assert "optimizer.name=sgd: the run was begun with adamw" in fails(train_here, capfd, *resumed, "optimizer=sgd")
+    assert "model." in fails(train_here, capfd, *resumed, "model=emotion_net")
+    assert "data.image_size=24: the run was begun with 48" in fails(train_here, capfd, *resumed, "data.image_size=24")
+    assert "loss.class_weights=[" in fails(train_here, capfd, *resumed, "loss.class_weights=balanced")
+    order = "data.classes=[happy,angry,disgust,fear,sad,surprise,neutral]"
+    assert "data.classes: the same classes in another order: happy" in fails(train_here, capfd, *resumed, order)
+    assert "data.classes: other classes: happy, sad;" in fails(train_here, capfd, *resumed, "data.classes=[happy,sad]")
+
+
+def test_images_stay_on_their_sides(train_here: Train, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    splits = {"train": range(12), "val": range(12, 16), "test": range(16, 20)}
+    for split, numbers in splits.items():
+        write(tmp_path / "faces" / split, numbers)
+    recipe = (*(o for o in TINY if "num_samples" not in o), "data=folder", f"data.root={tmp_path / 'faces'}")
+    run = train_here(*recipe, "data.batch_size=8", "trainer.max_epochs=1")
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    first = torch.load(checkpoint, weights_only=True)["seen_images"]
+
+    moved = tmp_path / "moved"
+    shutil.copytree(tmp_path / "faces", moved)
+    for name in CLASSES:
+        (moved / "train" / name / "000.png").rename(moved / "test" / name / "000.png")
+        (moved / "val" / name / "012.png").rename(moved / "train" / name / "012.png")
+        (moved / "val" / name / "013.png").unlink()
+    message = fails(train_here, capfd, f"resume={run}", f"data.root={moved}", "trainer.max_epochs=2")
+    assert "3 of 36 images that it was trained on would now be test" in message
+    assert "3 of 12 images that it chose its checkpoint on would now be train" in message
+    assert "3 of 12 images that it chose its checkpoint on are not in the data" in message
+
+    write(tmp_path / "faces" / "train", range(20, 22))
+    train_here(f"resume={run}", f"data.root={tmp_path / 'faces'}", "trainer.max_epochs=2")
+    then = torch.load(checkpoint, weights_only=True)
+    assert then["epoch"] == 1
+    assert (len(first["train"]), len(then["seen_images"]["train"])) == (36, 42)
