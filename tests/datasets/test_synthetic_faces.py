@@ -71,7 +71,7 @@ def test_classes_have_their_proportions(faces):
 
 
 def test_the_default_set_has_20_of_each_class_in_each_split(tmp_path, monkeypatch):
-    import fer.data.synthetic as synthetic
+    from fer.datasets import synthetic
 
     labels = synthetic.generate.__globals__["_labels"](4000, np.random.default_rng([0, 4000]))
     monkeypatch.setattr(synthetic, "generate", lambda *_: (np.zeros((4000, 2, 2), np.uint8), labels))
