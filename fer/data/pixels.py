@@ -75,6 +75,16 @@ def read_image(
             return _decode(_reduced(file, 2 * side) if side else file, path, channels, bits)
 
 
+def opened(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return the pixels of an image that PIL holds, as :func:`read_image` does those of a file.
+
+    Raises:
+        OSError: If it stands in a file that is truncated; a broken file can raise other exceptions too.
+        ValueError: If its values are floating-point, or integers of more than 16 bits.
+    """
+    return _decode(image.copy(), "", None, 16)  # a copy: it may be turned upright in place
+
+
 def is_wide(image: Image.Image) -> bool:
     """Say whether an opened image, not yet decoded, has 16 bits for each value."""
     return image.mode.startswith("I") or ";16" in str([part[3] for part in getattr(image, "tile", [])])

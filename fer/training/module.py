@@ -132,8 +132,14 @@ class FERModule(pl.LightningModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return ``probabilities`` float32 (B, C) and the batch's ``row`` and ``label``."""
-        probabilities = torch.stack([logits.float().softmax(1) for logits in self._logits(batch, self.tta)]).mean(0)
-        return {"probabilities": probabilities, "row": batch["row"], "label": batch["label"]}
+        return {"probabilities": self._mean(batch), "row": batch["row"], "label": batch["label"]}
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return float32 (B, C) for images as stored, uint8 (B, H, W) or (B, H, W, 3): what tests score."""
+        return self._mean({"image": images})
+
+    def _mean(self, batch: dict[str, Tensor]) -> Tensor:
+        return torch.stack([logits.float().softmax(1) for logits in self._logits(batch, self.tta)]).mean(0)
 
     def _logits(self, batch: dict[str, Tensor], tta: str) -> list[Tensor]:
         if "features" in batch:  # of the images as they are

@@ -1,0 +1,1 @@
+"""Behind ``fer.predict`` and ``fer.load``: a trained model on photographs, videos and a camera."""

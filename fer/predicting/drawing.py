@@ -1,0 +1,90 @@
+"""Pictures with what a model sees in them. No torch."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from fer.display import plain
+from fer.predicting.faces import FaceEmotion
+
+UNDECIDED = "undecided"
+"""What is said of a face whose most probable emotion is not probable enough."""
+_GREY = (150, 150, 150)
+_SMALLEST, _LARGEST = 12, 64  # pixels of a letter's height
+
+
+def face_figure(face: FaceEmotion) -> Figure:
+    """Draw what a model looked at beside each class's probability."""
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
+    left.imshow(face.crop, cmap="gray", vmin=0, vmax=255)
+    left.set(xticks=[], yticks=[])
+    left.set_title(plain(face.emotion or UNDECIDED), fontsize=11)
+    names = list(face.probabilities)
+    colours = [np.divide(colour_of(name if name == face.emotion else None, names), 255) for name in names]
+    values = list(face.probabilities.values())
+    right.barh(range(len(names)), values, color=colours)
+    right.set_yticks(range(len(names)), [plain(name).replace("$", r"\$") for name in names])
+    right.invert_yaxis()
+    right.set(xlim=(0, 1.12), xlabel="probability")
+    for place, value in enumerate(values):
+        right.text(value + 0.01, place, f"{value:.2f}", va="center", fontsize=8)
+    right.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def colour_of(emotion: str | None, classes: Sequence[str]) -> tuple[int, int, int]:
+    """Return a class's colour, red, green and blue from 0 to 255; grey for what is undecided."""
+    if emotion is None:
+        return _GREY
+    red, green, blue, _ = colormaps["tab10"](list(classes).index(emotion) % 10, bytes=True)
+    return int(red), int(green), int(blue)
+
+
+def annotated(
+    image: npt.NDArray[np.uint8], faces: Sequence[FaceEmotion], tracks: Sequence[int] = (), scale: float = 1.0
+) -> npt.NDArray[np.uint8]:
+    """Draw boxes and emotions into a picture.
+
+    Args:
+        image: uint8 of shape (H, W, 3).
+        faces: Its faces.
+        tracks: Number of each face's track, in a video.
+        scale: Pixels of the picture in which the faces are given for one of these.
+
+    Returns:
+        A new picture, uint8 of shape (H, W, 3).
+    """
+    drawn = Image.fromarray(image)
+    draw = ImageDraw.Draw(drawn)
+    for number, face in enumerate(faces):
+        left, top, right, bottom = (float(value) / scale for value in face.box)
+        colour = colour_of(face.emotion, list(face.probabilities))
+        size = int(np.clip((right - left) / 7, _SMALLEST, _LARGEST))
+        draw.rectangle((left, top, right, bottom), outline=colour, width=max(2, size // 8))
+        text = f"{plain(face.emotion or UNDECIDED)} {face.confidence:.2f}"
+        text = f"{tracks[number]} {text}" if tracks else text
+        font = _font(size)
+        across, _, end, down = draw.textbbox((0, 0), text, font=font)
+        width, height = end - across + size // 2, down + size // 3
+        x = min(max(left, 0), max(0, image.shape[1] - width))
+        y = top - height if top >= height else min(bottom, image.shape[0] - height)  # above the box, else below it
+        draw.rectangle((x, y, x + width, y + height), fill=colour)
+        draw.text((x + size // 4, y + size // 8), text, font=font, fill=_legible_on(colour))
+    return np.asarray(drawn)
+
+
+def _legible_on(colour: tuple[int, int, int]) -> tuple[int, int, int]:
+    return (0, 0, 0) if np.dot(colour, (0.299, 0.587, 0.114)) > 140 else (255, 255, 255)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)

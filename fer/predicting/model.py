@@ -1,0 +1,208 @@
+"""A trained model as a Python object: ``fer.load("outputs/<name>/<time>").predict("photo.jpg")``."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fer.errors import ConfigError, FERError
+from fer.framing.crop import DEFAULT_MARGIN, crop
+from fer.framing.detectors import DEFAULT, build_detector
+from fer.framing.face import Detector, Face
+from fer.predicting import pictures
+from fer.predicting.faces import FaceEmotion
+from fer.predicting.pictures import Picture
+from fer.training.checkpoint import load_module
+from fer.training.module import FERModule
+
+TTA = ("none", "flip", "shift", "tencrop")
+_DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
+
+
+class Found(NamedTuple):
+    """A face that a picture holds, before the network has seen it."""
+
+    face: Face
+    """In the original picture's pixels."""
+    crop: npt.NDArray[np.uint8]
+    """uint8 of shape (S, S) or (S, S, 3), as :meth:`Model.classify` takes it."""
+
+
+class Model:
+    """A trained network with all that stands between a picture and an emotion; made by :func:`load`.
+
+    Args:
+        module: The network, in evaluation mode.
+        detector: What finds faces; None if each picture is a face as a whole.
+        margin: Side of the crop over the size of the face's box, for a model whose framing is not known.
+        batch_size: Faces that go through the network together.
+    """
+
+    def __init__(
+        self,
+        module: FERModule,
+        detector: Detector | None = None,
+        margin: float = DEFAULT_MARGIN,
+        batch_size: int = 64,
+    ) -> None:
+        self.module, self.detector, self.margin, self.batch_size = module, detector, margin, batch_size
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return tuple(self.module.classes)
+
+    def __repr__(self) -> str:
+        name = getattr(self.module.net, "name", type(self.module.net).__name__)
+        return f"<fer model: {name}, {len(self.classes)} classes: {', '.join(self.classes)}>"
+
+    @overload
+    def predict(self, images: Sequence[Any], min_confidence: float = 0.0) -> list[list[FaceEmotion]]: ...
+    @overload
+    def predict(self, images: Any, min_confidence: float = 0.0) -> list[FaceEmotion]: ...
+    def predict(self, images: Any, min_confidence: float = 0.0) -> list[FaceEmotion] | list[list[FaceEmotion]]:
+        """Find the faces of one picture or of several, and say which emotion each shows.
+
+        Args:
+            images: A path, a PIL image, a NumPy array or a torch tensor, or a list or tuple of them. Arrays are RGB
+                or grey, uint8 or floats from 0 to 1 (see :func:`fer.predicting.pictures.given`); OpenCV's are BGR:
+                ``image[:, :, ::-1]``.
+            min_confidence: Where the most probable class is less probable than this, the emotion is None.
+
+        Returns:
+            The faces of the picture, the one that the detector is surest of first; of several pictures a list for each.
+
+        Raises:
+            FERError: If a picture cannot be read, or its values could be meant in two ways.
+        """
+        if not 0 <= min_confidence <= 1:
+            raise ConfigError(f"min_confidence={min_confidence}: must be from 0 to 1.")
+        several = isinstance(images, list | tuple)
+        found = [self.find(self._picture(image)) for image in (images if several else [images])]
+        probabilities = self.classify([item.crop for faces in found for item in faces])
+        rows = iter(probabilities)
+        result = [[self.face(item, next(rows), min_confidence) for item in faces] for faces in found]
+        return result if several else result[0]
+
+    def _picture(self, image: Any) -> Picture:
+        if isinstance(image, str | Path):
+            return self.read(image)
+        return pictures.given(image)
+
+    def read(self, path: str | Path) -> Picture:
+        """Decode a file, as large as is needed.
+
+        Raises:
+            FERError: If it cannot be read.
+        """
+        side = pictures.SHORTER_SIDE if self.detector else self.module.preprocess.image_size
+        return pictures.read(path, side)
+
+    def find(self, picture: Picture) -> list[Found]:
+        """Find and cut out the faces of a picture; may be called by several threads."""
+        preprocess = self.module.preprocess
+        if self.detector is None:
+            width, height = picture.size
+            face = Face((0.0, 0.0, float(width), float(height)), None, 1.0)
+            return [Found(face, pictures.whole(picture, preprocess.image_size, preprocess.fit))]
+        return [self.cut(picture, face) for face in self.detector.detect(picture.rgb)]
+
+    def cut(self, picture: Picture, face: Face) -> Found:
+        """Cut a face out of a picture, in whose pixels it is given."""
+        size = self.module.preprocess.image_size
+        pixels = crop(picture.pixels, face, size, margin=self.margin)
+        box = tuple(float(value * picture.scale) for value in face.box)
+        landmarks = None if face.landmarks is None else face.landmarks * np.float32(picture.scale)
+        return Found(Face(box, landmarks, face.score), pixels)  # type: ignore[arg-type]
+
+    def classify(self, crops: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        """Apply the network.
+
+        Args:
+            crops: Faces, uint8 of shape (S, S) or (S, S, 3), of any sizes.
+
+        Returns:
+            Probabilities, float32 of shape (N, C).
+        """
+        done = np.zeros((len(crops), len(self.classes)), np.float32)
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for number, one in enumerate(crops):
+            by_shape.setdefault(one.shape, []).append(number)
+        for numbers in by_shape.values():
+            for start in range(0, len(numbers), self.batch_size):
+                batch = numbers[start : start + self.batch_size]
+                images = torch.from_numpy(np.stack([crops[number] for number in batch]))
+                with torch.inference_mode():
+                    done[batch] = self.module.probabilities(images.to(self.module.device)).cpu().numpy()
+        return done
+
+    def face(self, found: Found, probabilities: npt.NDArray[np.float32], min_confidence: float = 0.0) -> FaceEmotion:
+        """Put together what is known of a face.
+
+        Args:
+            found: The face.
+            probabilities: float32 of shape (C,).
+            min_confidence: See :meth:`predict`.
+        """
+        best = int(probabilities.argmax())
+        emotion = self.classes[best] if probabilities[best] >= min_confidence else None
+        score = found.face.score if self.detector else None
+        named = {name: float(value) for name, value in zip(self.classes, probabilities, strict=True)}
+        return FaceEmotion(found.face.box, found.face.landmarks, score, emotion, named, found.crop)
+
+
+def load(
+    path: str | Path,
+    detector: str | None = DEFAULT,
+    *,
+    device: str = "auto",
+    tta: str = "none",
+    margin: float = DEFAULT_MARGIN,
+    batch_size: int = 64,
+    trust: Collection[str] = (),
+) -> Model:
+    """Load a trained model.
+
+    Everything about the model comes from its checkpoint: network, classes, preprocessing. Nothing in it is run.
+
+    Args:
+        path: A run's folder (its best checkpoint is taken) or a checkpoint.
+        detector: What finds faces: ``fast``, ``accurate`` or ``haar``; ``none`` (or None) for images that are faces
+            already, as a dataset's are.
+        device: ``cpu``, ``gpu``, ``mps``, or ``auto`` for the best that there is.
+        tta: Test-time augmentation: ``none``, ``flip``, ``shift`` or ``tencrop``.
+        margin: Side of the crop over the size of the face's box, for a model whose framing is not known.
+        batch_size: Faces that go through the network together.
+        trust: Packages of your own whose networks the checkpoint may build.
+
+    Raises:
+        FERError: If the checkpoint cannot be used, or the detector's package is not installed.
+        ConfigError: If an argument is none of those allowed.
+    """
+    for key, value, allowed in (("device", device, _DEVICES), ("tta", tta, TTA)):
+        if value not in allowed:
+            raise ConfigError(f"{key}={value}: must be one of {', '.join(allowed)}.")
+    found = None if detector in (None, "none") else build_detector(str(detector))
+    if found is not None:
+        found.detect(np.zeros((64, 64, 3), np.uint8))  # its tables are made by the first call, which must be alone
+    module = load_module(Path(path).expanduser(), packages=trust)
+    module.tta = tta
+    module.to(_device(device))
+    return Model(module, found, margin, batch_size)
+
+
+def _device(name: str) -> torch.device:
+    """Return the device of a name.
+
+    Raises:
+        FERError: If this machine has none.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    if (name in ("gpu", "cuda") and not cuda and not (name == "gpu" and mps)) or (name == "mps" and not mps):
+        raise FERError(f"device={name}: torch sees no such device on this machine. Say auto or cpu.")
+    return torch.device("cpu" if name == "cpu" else "mps" if name == "mps" or not cuda else "cuda")
