@@ -20,6 +20,7 @@ from fer.config.timm_names import timm_models, timm_optimizers
 from fer.data.labels import EMOTIONS, canonical
 from fer.environment import CHILD
 from fer.errors import ConfigError, LabelError, did_you_mean
+from fer.scores.registry import each_epoch, reported
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
         except LabelError as error:
             problems.append(f"data.classes: {error}")
     problems += _wrong_parts(config)
+    if values.get("score", reported()[0]) not in reported():
+        problems.append(f"score={values['score']}: must be one of {', '.join(reported())}.")
     monitor = str(config.get("monitor", "val/loss"))
     split, _, score = monitor.partition("/")
     if split == "test":
@@ -87,11 +90,11 @@ def _wrong_names(values: Mapping[str, Any], config: Any) -> list[str]:
             f"result that was, data.select_on_test=true does so, and says so on everything that the run leaves.)"
         )
     elif split != "val" or (
-        score not in run_check.SCORES
+        score not in each_epoch()
         and score.removeprefix("f1/") not in EMOTIONS
         and not (own_classes and score.startswith("f1/"))
     ):
-        known = [f"val/{name}" for name in run_check.SCORES]
+        known = [f"val/{name}" for name in each_epoch()]
         problems.append(
             f"monitor={monitor}: no such score.{did_you_mean(monitor, known)} "
             f"Known: {', '.join(known)}, val/f1/<class>."

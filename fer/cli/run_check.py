@@ -6,9 +6,7 @@ from typing import Any
 from fer.config.option_types import shown
 from fer.data.labels import EMOTIONS
 from fer.errors import ConfigError, did_you_mean
-from fer.scores.registry import lower_is_better
-
-SCORES = ("loss", "accuracy", "balanced_accuracy", "f1_macro")
+from fer.scores.registry import each_epoch, lower_is_better
 
 _CHECKPOINT = "pytorch_lightning.callbacks.ModelCheckpoint"
 # By these a run finds its own checkpoints: `best` is scored in the end, `last` is gone on with.
@@ -80,10 +78,10 @@ def _monitor(name: str, node: Mapping[str, Any], config: Mapping[str, Any]) -> l
         return []
     problems = []
     split, _, score = monitor.partition("/")
-    logged = monitor == chosen or (split in ("val", "train") and (score in SCORES or score[3:] in EMOTIONS))
+    logged = monitor == chosen or (split in ("val", "train") and (score in each_epoch() or score[3:] in EMOTIONS))
     ours = str(node["_target_"]).startswith(("pytorch_lightning.", "fer."))  # others may log scores of their own
     if not logged and (ours or monitor.startswith(("val", "train"))):
-        known = [f"{split}/{score}" for split in ("val", "train") for score in SCORES]
+        known = [f"{split}/{score}" for split in ("val", "train") for score in each_epoch()]
         problems.append(
             f"{key}={monitor}: no such score.{did_you_mean(monitor, known)} Known: {', '.join(known)}, val/f1/<class>."
         )

@@ -22,19 +22,13 @@ from fer.errors import ConfigError
 from fer.files import run_record
 from fer.files.csv_table import write_csv
 from fer.files.run_files import at_epoch, read_history, read_metrics
+from fer.scores.registry import SCORES, Score, lower_is_better
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _FAILURE = "error.txt"
 _REPEATS = ("seed", "data.fold")  # jobs that differ in these alone repeat one another
-_COLUMNS = {
-    ("train", "accuracy"): "train acc",
-    ("val", "accuracy"): "val acc",
-    ("val", "f1_macro"): "val macro F1",
-    ("test", "accuracy"): "test acc",
-    ("test", "f1_macro"): "test macro F1",
-}
 _folder: Path | None = None
 _select_by = "score"
 
@@ -151,7 +145,7 @@ def collect(folder: Path) -> list[dict[str, Any]]:
         rows.append(row)
     if not any(row.get("epoch") for row in rows):
         return rows  # tests of checkpoints stay in their order: the best of them would be chosen on the test split
-    lowest_first = any(str(row.get("monitor", "")).endswith("loss") for row in rows)
+    lowest_first = any(lower_is_better(str(row.get("monitor", ""))) for row in rows)
     return sorted(
         rows,
         key=lambda row: float("inf") if "score" not in row else row["score"] * (1 if lowest_first else -1),
@@ -164,22 +158,24 @@ def _scored(job: Path) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for split in ("val", "test"):
         if split in metrics:
-            row[split] = {score: float(metrics[split][score]) for score in ("accuracy", "f1_macro")}
+            row[split] = {score.name: float(metrics[split][score.name]) for score in _headlines()}
     if "best_score" in metrics:
         epoch = int(metrics["best_epoch"])
         row |= {"monitor": metrics["monitor"], "score": float(metrics["best_score"]), "epoch": epoch}
         row |= _training(job, epoch)
     else:  # of fer.test, which chooses nothing
-        row |= {"monitor": "test/accuracy", "score": row["test"]["accuracy"], "epoch": ""}
+        first = _headlines()[0].name
+        row |= {"monitor": f"test/{first}", "score": row["test"][first], "epoch": ""}
     return row | {"stamp": metrics["stamp"], "tta": metrics["tta"]}
 
 
 def _training(job: Path, epoch: int) -> dict[str, Any]:
-    """Return the training accuracy at an epoch, and the gap between the losses of validation and training."""
+    """Return the headline score of training at an epoch, and the gap between the losses of validation and training."""
     history = read_history(job / "history.csv") if (job / "history.csv").is_file() else {}
-    accuracy, loss, val_loss = (at_epoch(history, epoch, key) for key in ("train/accuracy", "train/loss", "val/loss"))
+    first = _headlines()[0].name
+    score, loss, val_loss = (at_epoch(history, epoch, key) for key in (f"train/{first}", "train/loss", "val/loss"))
     return {
-        "train": {} if accuracy is None else {"accuracy": accuracy},
+        "train": {} if score is None else {first: score},
         "gap": None if loss is None or val_loss is None else val_loss - loss,
     }
 
@@ -263,21 +259,34 @@ def _scores(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
         return f"{split}/{score}" == row.get("monitor") and math.isclose(row[split][score], row["score"], rel_tol=1e-4)
 
     return [
-        (split, score)
-        for split, score in _COLUMNS
-        if any(row.get(split) and not repeats(row, split, score) for row in rows)
+        (split, score.name)
+        for split in ("train", "val", "test")
+        for score in _headlines()
+        if any(score.name in row.get(split, {}) and not repeats(row, split, score.name) for row in rows)
     ]
+
+
+def _headlines() -> list[Score]:
+    """Return the scores that the table has room for."""
+    return [score for score in SCORES.values() if score.headline]
+
+
+def _column(split: str, score: str) -> str:
+    """Return a column's name: ``val acc``."""
+    return f"{split} {SCORES[score].short or SCORES[score].title}"
 
 
 def _lines(rows: Sequence[dict[str, Any]], varied: Sequence[str], scores: Sequence[tuple[str, str]]) -> list[list[str]]:
     """Return the table of all jobs as text: the header, then a line for each job."""
     gaps = ["gap"] if any(row.get("gap") is not None for row in rows) else []
-    lines = [["job", *varied, _monitor(rows), "epoch", *(_COLUMNS[score] for score in scores), *gaps]]
+    lines = [["job", *varied, _monitor(rows), "epoch", *(_column(*score) for score in scores), *gaps]]
     for row in rows:
         line = [row["job"], *(row["overrides"].get(key, "") for key in varied)]
         if "score" in row:
             line += [f"{row['score']:.4f}", str(row["epoch"])]
-            line += [f"{row[split][score]:.4f}" if row.get(split) else "" for split, score in scores]
+            line += [
+                SCORES[score].text(row[split][score], further=1) if row.get(split) else "" for split, score in scores
+            ]
             line += [f"{row['gap']:+.3f}" if row.get("gap") is not None else "" for _ in gaps]
         else:
             line += ["failed"]
@@ -309,7 +318,7 @@ def _print_means(
             groups.setdefault(tuple(row["overrides"].get(key, "") for key in choices), []).append(row)
     if not repeated or all(len(group) < 2 for group in groups.values()):
         return
-    header = [*choices, "n", *(_COLUMNS[split, score] if split else _monitor(rows) for split, score in scores)]
+    header = [*choices, "n", *(_column(split, score) if split else _monitor(rows) for split, score in scores)]
     lines = []
     for choice, group in groups.items():
         cells = []

@@ -174,7 +174,6 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "select_by": ("score", "gap"),
     "tta": ("none", "flip", "shift", "tencrop"),
     "split": (None, "train", "val", "test", "all"),
-    "score": ("accuracy", "balanced_accuracy", "f1_macro"),
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "copies": ("exact", "near"),
 }

@@ -20,8 +20,6 @@ from fer.config import moved
 
 _LARGEST = 2**26  # bytes of a file that is read as a whole
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-SHOWN = ("accuracy", "balanced_accuracy", "f1_macro")
-"""Scores that a report can be made by."""
 
 
 def read_text(path: Path) -> str:
@@ -147,8 +145,12 @@ def run_name(path: Path) -> str:
     return "/".join(path.resolve().parts[-2:])
 
 
-def check_training(metrics: Mapping[str, Any]) -> None:
+def check_training(metrics: Mapping[str, Any], averages: Sequence[str]) -> None:
     """Check what a training's ``metrics.json`` must hold to be compared.
+
+    Args:
+        metrics: From :func:`read_metrics`.
+        averages: Names of the scores that are compared.
 
     Raises:
         ValueError: Naming what is wrong.
@@ -159,16 +161,20 @@ def check_training(metrics: Mapping[str, Any]) -> None:
         raise ValueError("it holds no scores")
     for split in ("val", "test"):
         if split in metrics:
-            _check_scores(metrics[split], split)
+            _check_scores(metrics[split], split, averages)
     last = metrics.get("last_epoch", {})
     _need({"last_epoch": last}, "last_epoch", dict)
     for split in ("val", "test"):
         if split in last:
-            _check_averages(last[split], f"last_epoch.{split}")
+            _check_averages(last[split], f"last_epoch.{split}", averages)
 
 
-def check_test(metrics: Mapping[str, Any]) -> None:
+def check_test(metrics: Mapping[str, Any], averages: Sequence[str]) -> None:
     """Check what a test's ``metrics.json`` must hold to be compared.
+
+    Args:
+        metrics: From :func:`read_metrics`.
+        averages: Names of the scores that are compared.
 
     Raises:
         ValueError: Naming what is wrong.
@@ -188,7 +194,7 @@ def check_test(metrics: Mapping[str, Any]) -> None:
         raise ValueError("it holds no scores")
     for part in ("test", "clean"):
         if part in metrics:
-            _check_scores(metrics[part], part)
+            _check_scores(metrics[part], part, averages)
 
 
 def _need(node: Mapping[str, Any], key: str, *kinds: type) -> None:
@@ -199,11 +205,11 @@ def _need(node: Mapping[str, Any], key: str, *kinds: type) -> None:
         raise ValueError(f"{key} is {str(value)[:40]!r}")
 
 
-def _check_averages(scores: Any, where: str) -> None:
+def _check_averages(scores: Any, where: str, averages: Sequence[str]) -> None:
     if not isinstance(scores, Mapping):
         raise ValueError(f"{where} holds no scores")
     _need(scores, "n", int)
-    for name in SHOWN:
+    for name in averages:
         _need(scores, name, int, float)
         if not math.isfinite(scores[name]):
             raise ValueError(f"{where}.{name} is {scores[name]}")
@@ -212,8 +218,8 @@ def _check_averages(scores: Any, where: str) -> None:
             raise ValueError(f"{where}.{name}_95 is no interval")
 
 
-def _check_scores(scores: Any, where: str) -> None:
-    _check_averages(scores, where)
+def _check_scores(scores: Any, where: str, averages: Sequence[str]) -> None:
+    _check_averages(scores, where, averages)
     classes, confusion = scores.get("per_class"), scores.get("confusion")
     if not isinstance(classes, Mapping) or not classes:
         raise ValueError(f"{where}.per_class is missing")

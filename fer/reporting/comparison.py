@@ -9,6 +9,7 @@ from typing import Any
 
 from fer.errors import ConfigError, listing
 from fer.files import run_files
+from fer.scores.registry import SCORES, reported
 
 _COPIED = 60  # seconds by which a copy's files may be of another order than the files themselves
 
@@ -209,7 +210,7 @@ def _read(folder: Path, trained: dict[Path, Run], tests: list[Test], skipped: li
     training = "best_score" in metrics
     if not training and "label_space" not in metrics:
         return  # another program's
-    (run_files.check_training if training else run_files.check_test)(metrics)
+    (run_files.check_training if training else run_files.check_test)(metrics, reported())
     config: Mapping[str, Any] = {}
     history: Mapping[str, Sequence[float]] = {}
     try:
@@ -348,7 +349,7 @@ def _rank(score: str) -> Any:
     """Order by a score on validation; what has none comes last."""
 
     def rank(run: Run) -> tuple[float, str]:
-        return (-run.metrics["val"][score] if "val" in run.metrics else float("inf"), run.name)
+        return (SCORES[score].sign * run.metrics["val"][score] if "val" in run.metrics else float("inf"), run.name)
 
     return rank
 

@@ -95,9 +95,9 @@ def _write_csv(path: Path, found: Found, score: str) -> None:
             line = [run, group.label, model, epoch]
             for column in columns:
                 cell = scores.get(column)
-                line.append("" if cell is None else f"{cell.value:.3f}")
+                line.append("" if cell is None else cell.number)
                 if column in bounded:
-                    line += [f"{bound:.3f}" for bound in cell.bounds] if cell and cell.bounds else ["", ""]
+                    line += [cell.score.text(bound) for bound in cell.bounds] if cell and cell.bounds else ["", ""]
             lines.append(line)
     write_csv(path, list(map(plain, header)), [list(map(plain, line)) for line in lines])
 
@@ -149,10 +149,9 @@ def _write_latex(path: Path, found: Found, score: str) -> None:
     """Write a table for each group, with a line for each experiment: mean and deviation over its seeds."""
 
     def show(cell: Cell, best: bool) -> str:
-        number = f"{cell.value:.3f}"
-        text = f"\\textbf{{{number}}}" if best else number
+        text = f"\\textbf{{{cell.number}}}" if best else cell.number
         if cell.spread is not None:
-            return f"{text} $\\pm$ {cell.spread:.3f}"
+            return f"{text} $\\pm$ {cell.score.text(cell.spread)}"
         return f"{text} {{\\scriptsize {cell.aside.replace('-', '--')}}}" if cell.bounds else text
 
     lines = ["% Written by fer.report; \\input{report.tex}. It needs no package.", ""]

@@ -13,6 +13,7 @@ from fer.files.csv_table import read_csv
 from fer.files.run_files import at_epoch, leak_line
 from fer.plots.tables import NOTHING, shortened
 from fer.reporting.comparison import Found, Group, Run
+from fer.scores.registry import SCORES, Score
 
 # What makes no other experiment: where and how fast a run was made, its seed, and its fold.
 _REPEATS = ("seed", "data.fold")
@@ -36,17 +37,28 @@ MCNEMAR_NOTE = (
 class Cell(NamedTuple):
     """A score with its 95 % interval, or with the deviation over seeds."""
 
+    score: Score
     value: float
     bounds: tuple[float, float] | None = None
     spread: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.value:.3f}" + ("" if self.spread is None else f" ± {self.spread:.3f}")
+        return self.number + ("" if self.spread is None else f" ± {self.score.text(self.spread)}")
+
+    @property
+    def number(self) -> str:
+        """The score alone."""
+        return self.score.text(self.value)
+
+    @property
+    def rank(self) -> float:
+        """The lower, the better."""
+        return self.score.sign * self.value
 
     @property
     def aside(self) -> str:
         """The interval in brackets."""
-        return f"({self.bounds[0]:.3f}-{self.bounds[1]:.3f})" if self.bounds else ""
+        return f"({self.score.interval(self.bounds)})" if self.bounds else ""
 
 
 @dataclass
@@ -64,9 +76,9 @@ class ScoreTable:
     rows: list[tuple[list[str], dict[str, Cell]]]
 
     def best(self, column: str) -> int | None:
-        """Return the row of a column's highest score; None where fewer than two have one."""
-        values = [(scores[column].value, -number) for number, (_, scores) in enumerate(self.rows) if column in scores]
-        return -max(values)[1] if len(values) > 1 else None
+        """Return the row of a column's best score; None where fewer than two have one."""
+        values = [(scores[column].rank, number) for number, (_, scores) in enumerate(self.rows) if column in scores]
+        return min(values)[1] if len(values) > 1 else None
 
 
 def _scores(run: Run, score: str) -> dict[str, Cell]:
@@ -80,11 +92,11 @@ def _scores(run: Run, score: str) -> dict[str, Cell]:
     found = {}
     if not _augments(run.config):
         value = at_epoch(run.history, run.metrics["best_epoch"], f"train/{score}")
-        found = {} if value is None else {"train": Cell(value)}
+        found = {} if value is None else {"train": Cell(SCORES[score], value)}
     for column, scores in parts.items():
         if scores and scores["n"]:
             bounds = scores.get(f"{score}_95")
-            found[column] = Cell(float(scores[score]), (bounds[0], bounds[1]) if bounds else None)
+            found[column] = Cell(SCORES[score], float(scores[score]), (bounds[0], bounds[1]) if bounds else None)
     return found
 
 
@@ -134,7 +146,7 @@ def seed_table(group: Group, score: str) -> ScoreTable:
         }
         what = _said(choices[key], differ[runs[0].model], runs[0].name)
         rows.append(([runs[0].model or runs[0].name, what, str(len(runs))], cells))
-    rows.sort(key=lambda row: -row[1]["val"].value if "val" in row[1] else math.inf)
+    rows.sort(key=lambda row: row[1]["val"].rank if "val" in row[1] else math.inf)
     columns = [column for column in _columns([cells for _, cells in rows]) if column != "train"]
     if any(words[1] for words, _ in rows):
         return ScoreTable(["model", "choices", "runs"], columns, rows)
@@ -151,7 +163,7 @@ def _mean(cells: Sequence[Cell]) -> Cell:
     if len(cells) == 1:
         return cells[0]
     values = [cell.value for cell in cells]
-    return Cell(mean(values), None, stdev(values))
+    return Cell(cells[0].score, mean(values), None, stdev(values))
 
 
 def _differ(alike: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -181,17 +193,19 @@ def lead_lines(table: ScoreTable, longest: int | None = None) -> list[str]:
         scored = [(scores[column], words) for words, scores in table.rows if column in scores]
         if column == "train" or column.endswith("last epoch") or len(scored) < 2:
             continue
-        (first, words), (second, others) = sorted(scored, key=lambda one: -one[0].value)[:2]
+        (first, words), (second, others) = sorted(scored, key=lambda one: one[0].rank)[:2]
         names = [" ".join(filter(None, one[:-1] if "runs" in table.words else one[:1])) for one in (words, others)]
         names = [shortened(name, longest or len(name)) for name in names]
-        if f"{first.value:.3f}" == f"{second.value:.3f}":
-            lines.append(f"{column}: {names[0]} and {names[1]} are equal ({first.value:.3f}).")
+        if first.number == second.number:
+            lines.append(f"{column}: {names[0]} and {names[1]} are equal ({first.number}).")
             continue
-        by = f"{column}: {names[0]} leads {names[1]} by {first.value - second.value:.3f}"
-        if first.bounds and second.value >= first.bounds[0]:
+        lead = second.rank - first.rank
+        by = f"{column}: {names[0]} leads {names[1]} by {first.score.text(lead)}"
+        if first.bounds and first.bounds[0] <= second.value <= first.bounds[1]:
             lines.append(f"{by}, within its 95 % interval {first.aside}: which of them is better is not known.")
-        elif first.spread is not None and first.value - second.value <= first.spread:
-            lines.append(f"{by}, within its deviation over seeds or folds (± {first.spread:.3f}): it may be chance.")
+        elif first.spread is not None and lead <= first.spread:
+            spread = first.score.text(first.spread)
+            lines.append(f"{by}, within its deviation over seeds or folds (± {spread}): it may be chance.")
     return lines
 
 

@@ -1,4 +1,7 @@
-"""The scores of every run. Each name says its average: micro F1 is accuracy, so it does not appear."""
+"""The formulas of the scores, found by the names in :mod:`fer.scores.registry`.
+
+Each name says its average: micro F1 is accuracy, so it does not appear.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +14,13 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "precision_macro")
+from fer.scores.registry import SCORES, of_confusion, reported
+
+Floats = npt.NDArray[np.float64]
+
 CALIBRATION_BINS = 15
+PER_CLASS = ("precision", "recall", "f1")
+"""Scores of a single class."""
 
 
 def classification_metrics(num_classes: int, prefix: str) -> MetricCollection:
@@ -39,44 +47,86 @@ def epoch_scores(metrics: MetricCollection, classes: Sequence[str]) -> tuple[dic
     """
     confusion = metrics.compute()[f"{metrics.prefix}confusion"]
     metrics.reset()
-    found = confusion_scores(confusion.cpu().numpy())
-    values = {name: float(found[name]) for name in ("accuracy", "balanced_accuracy", "f1_macro")}
-    values |= {f"f1/{name}": float(found["f1"][i]) for i, name in enumerate(classes)}
+    found = Confusion(confusion.cpu().numpy())
+    values = {name: float(getattr(found, name)()) for name in reported()}
+    values |= {f"f1/{name}": float(found.f1[i]) for i, name in enumerate(classes)}
     # On the device that the matrix is on: processes of several devices exchange them.
     tensors = {name: torch.tensor(value).to(confusion.device) for name, value in values.items()}
     return {f"{metrics.prefix}{name}": value for name, value in tensors.items()}, confusion
 
 
-def confusion_scores(confusion: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
-    """Return every score that a confusion matrix gives; of many matrices at once, for the bootstrap.
+class Confusion:
+    """The scores that follow from a confusion matrix; from many at once, for the bootstrap.
+
+    A method for each score of :data:`fer.scores.registry.SCORES` whose source is ``confusion``, float64 of shape (...).
+    Unweighted means are over the classes that have samples, as scikit-learn's ``balanced_accuracy_score`` and, with
+    ``labels=np.unique(y_true)``, its ``f1_score(average="macro")`` have them.
+
+    Attributes:
+        hits: float64 of shape (..., C), correctly predicted samples of each class.
+        support: int64 of shape (..., C), samples of each class.
+        predicted: int64 of shape (..., C), samples taken for each class.
+        recall, precision, f1: float64 of shape (..., C), each class's own; 0 where it is not defined.
 
     Args:
         confusion: int64 of shape (..., C, C), true class in rows.
-
-    Returns:
-        ``accuracy``; ``balanced_accuracy``, the mean of the classes' recalls; ``f1_macro`` and ``precision_macro``,
-        unweighted means; ``f1_weighted``, weighted by support: float64 of shape (...). Means are over the classes
-        that have samples, as scikit-learn's ``balanced_accuracy_score`` and, with ``labels=np.unique(y_true)``, its
-        ``f1_score(average="macro")`` have them. ``precision``, ``recall`` and ``f1``: each class's own, of shape
-        (..., C), 0 where nothing is defined.
     """
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    support, predicted = confusion.sum(-1), confusion.sum(-2)
-    recall = hits / np.maximum(1, support)
-    precision = hits / np.maximum(1, predicted)
-    f1 = 2 * hits / np.maximum(1, support + predicted)
-    present = support > 0
-    classes = np.maximum(1, present.sum(-1))
-    return {
-        "accuracy": hits.sum(-1) / np.maximum(1, support.sum(-1)),
-        "balanced_accuracy": recall.sum(-1) / classes,
-        "f1_macro": (f1 * present).sum(-1) / classes,
-        "f1_weighted": (f1 * support).sum(-1) / np.maximum(1, support.sum(-1)),
-        "precision_macro": (precision * present).sum(-1) / classes,
-        "precision": precision,
-        "recall": recall,
-        "f1": f1,
-    }
+
+    def __init__(self, confusion: npt.NDArray[np.int64]) -> None:
+        self.hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+        self.support, self.predicted = confusion.sum(-1), confusion.sum(-2)
+        self.recall = self.hits / np.maximum(1, self.support)
+        self.precision = self.hits / np.maximum(1, self.predicted)
+        self.f1 = 2 * self.hits / np.maximum(1, self.support + self.predicted)
+
+    def accuracy(self) -> Floats:
+        """Return the share of samples that are predicted correctly."""
+        return self._of_all(self.hits.sum(-1))
+
+    def balanced_accuracy(self) -> Floats:
+        """Return the mean of the classes' recalls."""
+        return self._mean(self.recall)
+
+    def f1_macro(self) -> Floats:
+        """Return the mean of the classes' F1."""
+        return self._mean(self.f1)
+
+    def f1_weighted(self) -> Floats:
+        """Return the mean of the classes' F1, weighted by their support."""
+        return self._of_all((self.f1 * self.support).sum(-1))
+
+    def precision_macro(self) -> Floats:
+        """Return the mean of the classes' precisions."""
+        return self._mean(self.precision)
+
+    def _mean(self, per_class: Floats) -> Floats:
+        """Return the mean over the classes that have samples."""
+        present = self.support > 0
+        mean: Floats = (per_class * present).sum(-1) / np.maximum(1, present.sum(-1))
+        return mean
+
+    def _of_all(self, total: Floats) -> Floats:
+        """Return a sum over all samples, divided by their number."""
+        share: Floats = total / np.maximum(1, self.support.sum(-1))
+        return share
+
+
+class Probabilities:
+    """The scores that follow from probabilities: a method for each score whose source is ``probabilities``.
+
+    Args:
+        probabilities: float32 of shape (N, C).
+        labels: int64 of shape (N,).
+    """
+
+    def __init__(self, probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> None:
+        self.probabilities, self.labels = probabilities, labels
+
+    def ece(self) -> float:
+        """Return the expected calibration error, over bins of equal width (Naeini et al., AAAI 2015)."""
+        probabilities, labels = torch.from_numpy(self.probabilities), torch.from_numpy(self.labels)
+        classes = self.probabilities.shape[1]
+        return float(multiclass_calibration_error(probabilities, labels, classes, n_bins=CALIBRATION_BINS, norm="l1"))
 
 
 def final_scores(
@@ -96,29 +146,33 @@ def final_scores(
         seed: Of the bootstrap.
 
     Returns:
-        ``n``; each of :data:`SCORES` and ``<score>_95``, its interval; ``ece``, the expected calibration error;
+        ``n``; each score but the loss; ``<score>_95``, the interval of each that follows from the confusion matrix;
         ``per_class`` with ``precision``, ``recall``, ``f1``, their intervals and ``support``; ``confusion``.
     """
     size = len(classes)
     pairs = np.bincount(labels * size + probabilities.argmax(1), minlength=size * size)
     confusion = pairs.reshape(size, size)
-    point = confusion_scores(confusion)
-    ece = multiclass_calibration_error(
-        torch.from_numpy(probabilities), torch.from_numpy(labels), size, n_bins=CALIBRATION_BINS, norm="l1"
-    )
-    result: dict[str, Any] = {"n": len(labels), **{name: float(point[name]) for name in SCORES}, "ece": float(ece)}
+    point, names = Confusion(confusion), of_confusion()
+    table = Probabilities(probabilities, labels)
+    result: dict[str, Any] = {"n": len(labels)}
+    result |= {name: float(getattr(point, name)()) for name in names}
+    result |= {s.name: float(getattr(table, s.name)()) for s in SCORES.values() if s.source == "probabilities"}
     per_class: dict[str, dict[str, Any]] = {
-        name: {key: float(point[key][i]) for key in ("precision", "recall", "f1")}
-        | {"support": int(confusion[i].sum())}
+        name: {key: float(getattr(point, key)[i]) for key in PER_CLASS} | {"support": int(point.support[i])}
         for i, name in enumerate(classes)
     }
     if resamples and len(labels):
         # Drawing samples with replacement is drawing (true, predicted) pairs by their shares: one multinomial draw.
         drawn = np.random.default_rng(seed).multinomial(len(labels), pairs / len(labels), resamples)
-        many = confusion_scores(drawn.reshape(resamples, size, size))
-        bounds = {key: np.percentile(values, (2.5, 97.5), axis=0).T for key, values in many.items()}
-        result |= {f"{name}_95": [float(bound) for bound in bounds[name]] for name in SCORES}
+        many = Confusion(drawn.reshape(resamples, size, size))
+        result |= {f"{name}_95": _interval(getattr(many, name)()).tolist() for name in names}
+        bounds = {key: _interval(getattr(many, key)) for key in PER_CLASS}
         for i, name in enumerate(classes):
-            for key in ("precision", "recall", "f1"):
-                per_class[name][f"{key}_95"] = [float(bound) for bound in bounds[key][i]]
+            per_class[name] |= {f"{key}_95": bounds[key][i].tolist() for key in PER_CLASS}
     return result | {"per_class": per_class, "confusion": confusion.tolist()}
+
+
+def _interval(values: Floats) -> Floats:
+    """Return the 95 % interval of resampled values (R, ...): the bounds are last, (..., 2)."""
+    bounds: Floats = np.percentile(values, (2.5, 97.5), axis=0).T
+    return bounds

@@ -1,7 +1,7 @@
 """What a test says and leaves: scores with intervals, label map, leaks, slices, figures, predictions."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from fer.files.run_files import checkpoint_file, leak_line, run_name
 from fer.models.preprocessing import Preprocessing
 from fer.plots.tables import WIDTH, fitted
 from fer.scores.label_space import LabelSpace
-from fer.scores.metrics import CALIBRATION_BINS, SCORES, final_scores
+from fer.scores.metrics import CALIBRATION_BINS, final_scores
 from fer.scores.protocol import stamp_of_test
+from fer.scores.registry import SCORES, Score, of_confusion
 from fer.scores.seen_images import Seen
 from fer.training.module import FERModule
 from fer.training.results import Predictions, class_table, said_of_tta, save_figure, tell, write_json, write_predictions
@@ -181,7 +182,7 @@ def _slices(
         for value in sorted(set(here.tolist())):
             part = here == value
             scores = final_scores(p[part], labels[part], space.classes, **options)
-            kept = ("n", *SCORES, *(f"{name}_95" for name in SCORES if f"{name}_95" in scores))
+            kept = ("n", *of_confusion(), *(f"{name}_95" for name in of_confusion() if f"{name}_95" in scores))
             found.setdefault(attribute, {})[value or "unknown"] = {key: scores[key] for key in kept}
     return found
 
@@ -194,26 +195,34 @@ def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
         parts["common classes only"] = metrics["restricted"]
     if "clean" in metrics:
         parts["unseen images only"] = metrics["clean"]
-    averages = {"accuracy": "accuracy", "balanced_accuracy": "bal. accuracy", "f1_macro": "macro F1"}
+    averages = [s for s in SCORES.values() if s.source == "probabilities" or (s.source == "confusion" and s.each_epoch)]
     lines = []
     for name, scores in parts.items():
-        lines.append([name, f"{scores['n']:,}", *(f"{scores[key]:.3f}" for key in averages), f"{scores['ece']:.3f}"])
-        if "accuracy_95" in scores:
-            lines.append(["  95 % interval", "", *(_interval(scores[f"{key}_95"]) for key in averages), ""])
+        lines.append([name, f"{scores['n']:,}", *(average.text(scores[average.name]) for average in averages)])
+        if any(f"{average.name}_95" in scores for average in averages):
+            lines.append(["  95 % interval", "", *(_interval(scores, average) for average in averages)])
     tables = class_table({metrics["split"]: metrics["test"]}, title)
-    tables += fitted("", ["", "n", *averages.values(), "ECE"], lines, WIDTH)
+    tables += fitted("", ["", "n", *(_column(average) for average in averages)], lines, WIDTH)
+    shown = [average for average in averages if average.headline]
+    first = shown[0]
+    header = ["n", first.title, "95 % interval", *(score.title for score in shown[1:])]
     for attribute, values in metrics["slices"].items():
-        lines = []
-        for value, scores in values.items():
-            interval = _interval(scores["accuracy_95"]) if "accuracy_95" in scores else ""
-            lines.append(
-                [value, f"{scores['n']:,}", f"{scores['accuracy']:.3f}", interval, f"{scores['f1_macro']:.3f}"]
-            )
-        tables += fitted(f"by {attribute}", [attribute, "n", "accuracy", "95 % interval", "macro F1"], lines, WIDTH)
+        lines = [
+            [value, f"{scores['n']:,}", first.text(scores[first.name]), _interval(scores, first)]
+            + [score.text(scores[score.name]) for score in shown[1:]]
+            for value, scores in values.items()
+        ]
+        tables += fitted(f"by {attribute}", [attribute, *header], lines, WIDTH)
     said = [cell(leak_line(metrics["seen"]))]
     said += [cell(metrics["stamp"], "bold red")] if metrics["stamp"] else []
     tell(*tables, *said, cell(f"test: {run}"))
 
 
-def _interval(bounds: Sequence[float]) -> str:
-    return f"{bounds[0]:.3f}-{bounds[1]:.3f}"
+def _column(score: Score) -> str:
+    """Return a score's title, its short one where the title is long."""
+    return score.short if len(score.title) > 12 and score.short else score.title
+
+
+def _interval(scores: Mapping[str, Any], score: Score) -> str:
+    bounds = scores.get(f"{score.name}_95")
+    return score.interval(bounds) if bounds else ""

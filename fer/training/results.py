@@ -26,7 +26,8 @@ from fer.files.csv_table import csv_cell
 from fer.files.run_files import checkpoint_mark, read_history, run_name
 from fer.plots.tables import NOTHING, WIDTH, fitted
 from fer.progress import ScoringProgress
-from fer.scores.metrics import SCORES, final_scores
+from fer.scores.metrics import PER_CLASS, final_scores
+from fer.scores.registry import SCORES, of_confusion
 from fer.training.module import FERModule
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def save_figure(figure: "Figure", path: Path, dpi: int = 150) -> None:
 def brief(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, Any]:
     """Return the averages alone, by split."""
     found = {part.split: final_scores(part.probabilities, part.labels, classes, resamples=0) for part in predictions}
-    return {split: {key: scores[key] for key in ("n", *SCORES)} for split, scores in found.items()}
+    return {split: {key: scores[key] for key in ("n", *of_confusion())} for split, scores in found.items()}
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -247,24 +248,21 @@ def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: s
             return ["", "", "", ""]
         if not values["support"]:
             return [NOTHING, NOTHING, NOTHING, "0"]
-        return [*(f"{values[key]:.3f}" for key in ("precision", "recall", "f1")), f"{values['support']:,}"]
+        return [*(f"{values[key]:.3f}" for key in PER_CLASS), f"{values['support']:,}"]
 
     classes = dict.fromkeys(name for scores in parts.values() for name in scores["per_class"])
     rows = [[name, *(value for scores in parts.values() for value in cells(scores, name))] for name in classes]
     rows.append([""] * (1 + 4 * len(parts)))
     bold = []
-    for label, key, position in (
-        ("macro precision", "precision_macro", 0),
-        ("balanced accuracy", "balanced_accuracy", 1),  # the macro average of recall
-        ("macro F1", "f1_macro", 2),
-        ("accuracy", "accuracy", 2),
-    ):
-        row = [label]
+    averages = [
+        (column, score) for column in PER_CLASS for score in reversed(SCORES.values()) if score.averages == column
+    ]
+    for column, average in averages:
+        row = [average.title]
         for scores in parts.values():
-            block = ["", "", "", f"{scores['n']:,}"]
-            block[position] = f"{scores[key]:.3f}"
-            row += block
-        bold += [len(rows)] if key == monitored else []
+            row += [average.text(scores[average.name]) if key == column else "" for key in PER_CLASS]
+            row.append(f"{scores['n']:,}")
+        bold += [len(rows)] if average.name == monitored else []
         rows.append(row)
     header = ["", *(f"{part}\n{column}" for part in parts for column in ("prec.", "recall", "F1", "n"))]
     return fitted(title, header, rows, WIDTH, bold=bold)

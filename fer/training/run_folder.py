@@ -24,6 +24,7 @@ from fer.errors import ConfigError
 from fer.files import run_lock, run_record
 from fer.files.atomic import writing
 from fer.scores.protocol import SELECTED_ON_TEST, TESTED_TWICE
+from fer.scores.registry import reported
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -227,7 +228,7 @@ def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping
         f"final/{split}_{score}": metrics[split][score]
         for split in ("val", "test")
         if split in metrics
-        for score in ("accuracy", "balanced_accuracy", "f1_macro")
+        for score in reported()
     }
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
