@@ -94,8 +94,10 @@ def command(tmp_path: Path, cache_dir: Path) -> Run:
     return run
 
 
-# A run of a few seconds: tiny network, few faces, one thread.
+# A run of a few seconds: tiny network, few faces, one thread, and no pictures, which take longer than the training.
 TINY = (
+    "callbacks.samples=null",
+    "callbacks.confusion=null",
     "model=simple_conv",
     "data.num_samples=280",
     "data.batch_size=32",
@@ -104,6 +106,7 @@ TINY = (
     "trainer.accelerator=cpu",
     "transforms=light",
 )
+WITH_PICTURES = tuple(option for option in TINY if not option.startswith("callbacks."))
 
 
 @pytest.fixture

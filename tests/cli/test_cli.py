@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -159,19 +160,11 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
 def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(
-    command: Run, tmp_path: Path, cache_dir: Path, number: signal.Signals
+    command: Run, run_here: Callable[..., Path], tmp_path: Path, cache_dir: Path
 ) -> None:
-    recipe = [
-        *TINY,
-        "model=emotion_net",
-        "data.image_size=24",
-        "data.num_samples=700",
-        "trainer.max_epochs=4",
-    ]
-    assert command(*recipe, "hydra.run.dir=whole").returncode == 0
-
+    recipe = [*TINY, "model=emotion_net", "data.image_size=24", "data.num_samples=700", "trainer.max_epochs=4"]
+    whole = weights(run_here("fer.train", *recipe, name="whole"))
     slow = "+callbacks.slow._target_=slow_callback.Slow"  # 0.1 s a step, so that the signal comes in mid-epoch
     (tmp_path / "slow_callback.py").write_text(
         "import time, pytorch_lightning as pl\n"
@@ -180,28 +173,36 @@ def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(
         "        time.sleep(0.1)\n"
     )
     environment = {**os.environ, "FER_CACHE": str(cache_dir), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fer.train", *recipe, slow, "data.num_workers=2", "hydra.run.dir=cut"],
-        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "cut" / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.7)  # well into the second epoch
-    os.killpg(process.pid, number)  # as a terminal does: the loader's workers get it too
-    _, printed = process.communicate(timeout=60)
-    if number == signal.SIGKILL:
-        assert process.returncode == -signal.SIGKILL
-    else:
-        assert process.returncode == 128 + number
-        assert "resume=" in printed
-        assert "Traceback" not in printed
-        step = torch.load(tmp_path / "cut/checkpoints/last.ckpt", weights_only=True)["global_step"]
-        assert step % 17 != 0, "saved between two epochs, not where it was stopped"
-    resumed = command("resume=cut", "callbacks.slow=null")
-    assert resumed.returncode == 0, resumed.stderr
-    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+    numbers = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+    processes = {
+        number: subprocess.Popen(
+            [sys.executable, "-m", "fer.train", *recipe, slow, "data.num_workers=2", f"hydra.run.dir={number.name}"],
+            cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )
+        for number in numbers
+    }  # fmt: skip
+    deadline, printed = time.monotonic() + 120, {}
+    while len(printed) < len(numbers) and time.monotonic() < deadline:
+        time.sleep(0.7)  # from an epoch's checkpoint on: well into the next one
+        for number in numbers:
+            if number not in printed and (tmp_path / number.name / "checkpoints" / "last.ckpt").exists():
+                os.killpg(processes[number].pid, number)  # as a terminal does: the loader's workers get it too
+                printed[number] = processes[number].communicate(timeout=60)[1]
+    for number, process in processes.items():
+        run = tmp_path / number.name
+        if number == signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL
+            resumed = command(f"resume={run}", "callbacks.slow=null")  # as after a reboot: in a process of its own
+            assert resumed.returncode == 0, resumed.stderr
+        else:
+            assert process.returncode == 128 + number
+            assert "resume=" in printed[number]
+            assert "Traceback" not in printed[number]
+            step = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+            assert step % 17 != 0, "saved between two epochs, not where it was stopped"
+            run_here("fer.train", f"resume={run}", "callbacks.slow=null", name=None)
+        cut = weights(run)
+        assert all(torch.equal(whole[key], cut[key]) for key in whole), number
 
 
 def test_help_into_a_closed_pipe(command: Run, tmp_path: Path) -> None:

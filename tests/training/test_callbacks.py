@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import TINY, Run
+from conftest import TINY, WITH_PICTURES, Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data
 
@@ -48,8 +48,8 @@ def test_progressive_resizing_trains_on_small_images_first(train_here: Train) ->
 
 def test_early_stopping_and_a_switched_off_callback(train_here: Train) -> None:
     run = train_here(
-        *TINY, "trainer.max_epochs=6", "callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1",
-        "optimizer.lr=1e-12", "callbacks.samples=null",
+        *WITH_PICTURES, "trainer.max_epochs=6", "callbacks=[default,early_stopping]",
+        "callbacks.early_stopping.patience=1", "optimizer.lr=1e-12", "callbacks.samples=null",
     )  # fmt: skip
     with (run / "history.csv").open() as file:
         assert len(list(csv.DictReader(file))) < 6
@@ -79,7 +79,7 @@ def test_gradual_unfreezing(train_here: Train) -> None:
 
 
 def test_what_tensorboard_shows(train_here: Train) -> None:
-    run = train_here(*TINY)
+    run = train_here(*WITH_PICTURES)
     scalars: dict[str, list[float]] = {}
     images: set[str] = set()
     names: list[str] = []
