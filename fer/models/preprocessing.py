@@ -1,7 +1,7 @@
 """From a stored uint8 image to a network's input: what travels with every checkpoint."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from fer.data.squares import DEFAULT_FIT, FITS, square
 from fer.errors import ConfigError, FERError
+from fer.framing.framing import Framing
 
 # Near the mean and spread of aligned grey faces (FER2013: 0.508, 0.255); a network trained from scratch needs no more.
 DEFAULT_MEAN, DEFAULT_STD = 0.5, 0.25
@@ -25,6 +26,7 @@ class Preprocessing:
         mean: Mean of each channel, of images in [0, 1].
         std: Standard deviation of each channel.
         fit: How images that are not square become square, one of :data:`fer.data.squares.FITS`.
+        framing: How faces stand in the training images, so that others can be cut out alike; None if not measured.
     """
 
     image_size: int
@@ -32,6 +34,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fit: str = DEFAULT_FIT
+    framing: Framing | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
@@ -40,11 +43,13 @@ class Preprocessing:
         if fit not in FITS:
             raise ConfigError(f"preprocessing: fit={fit!r} is none of {', '.join(FITS)}.")
         size, channels = int(values["image_size"]), int(values["channels"])
-        return cls(size, channels, tuple(values["mean"]), tuple(values["std"]), fit)
+        framing = Framing.from_dict(values["framing"]) if values.get("framing") is not None else None
+        return cls(size, channels, tuple(values["mean"]), tuple(values["std"]), fit, framing)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data (numbers and lists)."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        return values | {"framing": self.framing and self.framing.as_dict()}
 
     def __call__(self, images: Tensor, size: int | None = None) -> Tensor:
         """Scale, resize, convert between grey and RGB, and normalise a batch on the device it is on.

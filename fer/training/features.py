@@ -111,7 +111,9 @@ def _key(module: FERModule, datamodule: FERDataModule, rows: npt.NDArray[np.int6
     content = Path(str(images.filename)).parent.name if isinstance(images, np.memmap) else ""
     model = dict(module.hparams["model"])
     pooling = (model.pop("head", None) or {}).get("pooling")  # the rest of the head comes after the features
-    settings = {"input": module.preprocess.as_dict(), "images": content, "model": model, "pooling": pooling}
+    network_input = module.preprocess.as_dict()
+    del network_input["framing"]  # which changes no pixel
+    settings = {"input": network_input, "images": content, "model": model, "pooling": pooling}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode() + rows.tobytes())
     return digest.hexdigest()[:12]
 

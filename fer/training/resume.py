@@ -11,6 +11,7 @@ from fer.data import near_copies
 from fer.data.base import FERDataModule
 from fer.data.labels import canonical
 from fer.errors import ConfigError, DatasetError
+from fer.framing.framing import Framing
 from fer.models.preprocessing import Preprocessing
 from fer.scores.seen_images import KEY
 
@@ -60,7 +61,8 @@ def refuse_other_data(
     before = checkpoint["hyper_parameters"]
     found = _other_classes(before["classes"], datamodule.classes)
     was, now = Preprocessing.from_dict(before["preprocessing"]).as_dict(), preprocessing.as_dict()
-    found += [_line(f"data.{key}", now[key], was[key]) for key in now if was[key] != now[key]]
+    # The framing stays what it was: it is measured once, when a run begins.
+    found += [_line(f"data.{key}", now[key], was[key]) for key in now if key != "framing" and was[key] != now[key]]
     _refuse(found)
     grown = _added_images(checkpoint.get(KEY) or {}, datamodule)
     if grown:
@@ -69,6 +71,11 @@ def refuse_other_data(
     same = weights == class_weights or (weights and class_weights and np.allclose(weights, class_weights))
     if not same and not (weights and class_weights and grown):  # balanced ones follow the data
         _refuse([_line("loss.class_weights", class_weights, weights)])
+
+
+def framing(checkpoint: Mapping[str, Any]) -> Framing | None:
+    """Return how faces stand in the images of a checkpoint's run, as measured when it began."""
+    return Preprocessing.from_dict(checkpoint["hyper_parameters"]["preprocessing"]).framing
 
 
 def _added_images(carried: Mapping[str, Any], datamodule: FERDataModule) -> int:

@@ -20,9 +20,11 @@ from fer import __version__, environment
 from fer.config.groups import flat
 from fer.data.base import FERDataModule
 from fer.data.samples import SPLITS
-from fer.errors import ConfigError
+from fer.errors import ConfigError, FERError
 from fer.files import run_lock, run_record
 from fer.files.atomic import writing
+from fer.framing import measure
+from fer.framing.framing import Framing
 from fer.scores.protocol import SELECTED_ON_TEST, TESTED_TWICE
 from fer.scores.registry import reported
 from fer.training.module import FERModule
@@ -142,6 +144,17 @@ def describe(datamodule: FERDataModule, module: FERModule, trainer: pl.Trainer, 
         name, f"{parameters:,}", frozen, size.image_size, size.image_size, colour, size.fit,
     )  # fmt: skip
     log.info("run    %s", run)
+
+
+def measure_framing(datamodule: FERDataModule) -> Framing | None:
+    """Measure how faces stand in the training images; say why where that cannot be."""
+    try:
+        found = measure.framing(datamodule.samples.images, datamodule.rows("train"), datamodule.fit)
+    except FERError as error:  # the detector's package is missing
+        log.info("faces  how they stand in the images is not measured: %s. To leave it out: framing=false", error)
+        return None
+    log.info("faces  %s", found or "too few were found in the images to say how they stand in them")
+    return found
 
 
 def _device(trainer: pl.Trainer) -> str:

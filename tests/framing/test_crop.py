@@ -14,7 +14,7 @@ TEMPLATE = np.array(((0.3, 0.38), (0.7, 0.38), (0.5, 0.6), (0.36, 0.76), (0.64, 
 
 def framing(roll_spread=6.0, points=TEMPLATE):
     return Framing(
-        tuple(map(tuple, points.tolist())), 0.4, 0.03, 0.38, 0.02, 0.0, roll_spread, 0.97, 500, "fast"
+        tuple(map(tuple, points.tolist())), 0.4, 0.03, 0.38, 0.02, 0.0, roll_spread, 0.97, 500, "accurate"
     )  # fmt: skip
 
 

@@ -1,0 +1,111 @@
+"""Measuring the framing of images: how large, how central and how upright their faces stand."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fer.data import squares
+from fer.data.squares import DEFAULT_FIT
+from fer.framing.centerface import Accurate, installed
+from fer.framing.detectors import Fast
+from fer.framing.face import Face
+from fer.framing.framing import Framing
+
+LOOKED_AT = 150
+"""Images, evenly spread: the median eye distance is then known to 1 % of the side, after 2 s."""
+
+_SIDE = {Accurate.name: 96, Fast.name: 144}  # pixels to which images are brought: what is smaller is enlarged
+_BORDER = (
+    1 / 3
+)  # of the side, grey, around them: the detector's landmarks of faces cut off by the edge are some 10 % too wide
+_GREY = 120
+_MIN_SCORE = 0.4
+_ENOUGH = 0.25  # share of images with a face, below which the median says little of the others
+_FEWEST = 5
+
+
+def framing(
+    images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], fit: str = DEFAULT_FIT, at_most: int = LOOKED_AT
+) -> Framing | None:
+    """Measure where faces stand in images.
+
+    Args:
+        images: uint8 of shape (N, H, W) or (N, H, W, 3).
+        rows: Which of them to look at, int64 of shape (M,).
+        fit: How images that are not square become square, one of :data:`fer.data.squares.FITS`.
+        at_most: Number of images, evenly spread over ``rows``, that are looked at.
+
+    Returns:
+        The framing; None if too few faces are found to say.
+
+    Raises:
+        FERError: If the detector's package is not installed.
+    """
+    if len(rows) > at_most:
+        rows = rows[np.linspace(0, len(rows) - 1, at_most).round().astype(int)]
+    found = [face for face in faces(images, rows, fit) if face is not None and face.landmarks is not None]
+    if len(found) < max(_FEWEST, _ENOUGH * len(rows)):
+        return None
+    landmarks = np.array([face.landmarks for face in found])
+    eyes = [face.eye_distance for face in found]
+    heights = landmarks[:, :2, 1].mean(1)
+    rolls = [face.roll for face in found]
+    return Framing(
+        landmarks=tuple((float(x), float(y)) for x, y in np.median(landmarks.astype(float), axis=0).round(4)),
+        eye_distance=_middle(eyes), eye_distance_spread=_spread(eyes),
+        eye_height=_middle(heights), eye_height_spread=_spread(heights),
+        roll=_middle(rolls), roll_spread=_spread(rolls),
+        found=len(found) / len(rows), images=len(rows), detector=Accurate.name if installed() else Fast.name,
+    )  # fmt: skip
+
+
+def faces(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], fit: str = DEFAULT_FIT) -> Iterator[Face | None]:
+    """Find the face in each of some images that show one.
+
+    Args:
+        images: uint8 of shape (N, H, W) or (N, H, W, 3).
+        rows: Which of them, int64 of shape (M,).
+        fit: How images that are not square become square.
+
+    Yields:
+        For each row its face, in shares of the image's side; None if none is found.
+
+    Raises:
+        FERError: If the detector's package is not installed.
+    """
+    detector = best_detector()
+    side = _SIDE[detector.name]
+    border = round(_BORDER * side)
+    for row in rows:
+        image = squares.cut(np.asarray(images[row]), None, fit)
+        how = cv2.INTER_AREA if image.shape[0] >= side else cv2.INTER_CUBIC
+        brought = cv2.resize(image, (side, side), interpolation=how)
+        canvas = np.full((side + 2 * border, side + 2 * border, 3), _GREY, np.uint8)
+        canvas[border:-border, border:-border] = brought if brought.ndim == 3 else brought[..., None]
+        inside = (face.moved(-border, -border).scaled(1 / side) for face in detector.at_scale(canvas, 1.0))
+        yield next((face for face in inside if _is_central(face)), None)
+
+
+def best_detector() -> Accurate | Fast:
+    """Return the detector with the best landmarks of those installed.
+
+    Raises:
+        FERError: If none with landmarks is.
+    """
+    return Accurate(min_score=_MIN_SCORE) if installed() else Fast(min_score=_MIN_SCORE)
+
+
+def _is_central(face: Face) -> bool:
+    """Whether the image's middle lies in the face: others are a neighbour's, or none."""
+    return face.box[0] < 0.5 < face.box[2] and face.box[1] < 0.5 < face.box[3]
+
+
+def _middle(values: object) -> float:
+    return round(float(np.median(np.asarray(values, dtype=np.float64))), 4)
+
+
+def _spread(values: object) -> float:
+    low, high = np.percentile(np.asarray(values, dtype=np.float64), (16, 84))
+    return round(float(high - low) / 2, 4)
