@@ -28,7 +28,7 @@ def audit(cfg: "DictConfig") -> None:
 
     from omegaconf import OmegaConf
 
-    from fer.auditing import appearance, copies, exclusions, report, suspect_labels
+    from fer.auditing import appearance, copies, exclusions, out_of_fold, report, suspect_labels
     from fer.build import build
     from fer.progress import step
     from fer.training import run_folder
@@ -65,7 +65,7 @@ def audit(cfg: "DictConfig") -> None:
             if config["probabilities"]:
                 probabilities = suspect_labels.read_probabilities(Path(config["probabilities"]).expanduser(), samples)
             else:
-                probabilities = suspect_labels.out_of_fold(
+                probabilities = out_of_fold.out_of_fold(
                     samples, found.groups, config["folds"], config["seed"], datamodule.cache_dir
                 )
             suspects = suspect_labels.find(probabilities, samples.labels)

@@ -10,6 +10,7 @@ import torch
 
 from fer.data import near_copies
 from fer.data.base import FERDataModule
+from fer.data.fingerprints import fingerprints
 
 KEY = "seen_images"
 """Where a checkpoint holds them."""
@@ -47,7 +48,7 @@ def seen_images(datamodule: FERDataModule, before: Mapping[str, Any] | None = No
     images = datamodule.samples.images
     carried: dict[str, Any] = {"dataset": datamodule.name, "selected_on_test": datamodule.select_on_test}
     for split in ("train", "val"):
-        now = near_copies.fingerprints(images, datamodule.rows(split))
+        now = fingerprints(images, datamodule.rows(split))
         carried[split] = torch.from_numpy(now)
         earlier = _ever(before or {}, split)
         if len(earlier := earlier[~near_copies.exact_matches(earlier, now)]):
@@ -58,7 +59,7 @@ def seen_images(datamodule: FERDataModule, before: Mapping[str, Any] | None = No
 def _ever(carried: Mapping[str, Any], split: str) -> npt.NDArray[np.uint8]:
     """Return the fingerprints of a split's images, now and in earlier stages of the training."""
     parts = [carried[key].numpy() for key in (split, _EARLIER + split) if key in carried]
-    return np.concatenate(parts) if parts else near_copies.fingerprints(np.empty((0, 1, 1), dtype=np.uint8))
+    return np.concatenate(parts) if parts else fingerprints(np.empty((0, 1, 1), dtype=np.uint8))
 
 
 def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Seen:
@@ -73,7 +74,7 @@ def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt
     if carried is None:
         nothing = np.zeros(len(rows), dtype=np.bool_)
         return Seen(nothing, nothing, nothing, None, False)
-    prints = near_copies.fingerprints(images, rows)
+    prints = fingerprints(images, rows)
     fitted, chose = (near_copies.matches(prints, _ever(carried, split)) for split in ("train", "val"))
     exact = near_copies.exact_matches(prints, _ever(carried, "train"))
     return Seen(fitted, exact, chose, carried["dataset"], carried["selected_on_test"])

@@ -15,7 +15,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from fer.config import moved
-from fer.data import near_copies
+from fer.data.fingerprints import fingerprints
 from fer.errors import ConfigError, FERError, TrainingError
 from fer.models.preprocessing import Preprocessing
 from fer.scores import seen_images
@@ -269,7 +269,7 @@ def _check_seen(seen: Any) -> None:
     """Check the fingerprints of the images that fitted and chose the model; older checkpoints carry none."""
     if seen is None:
         return
-    prints = near_copies.fingerprints(np.empty((0, 1, 1), dtype=np.uint8))
+    prints = fingerprints(np.empty((0, 1, 1), dtype=np.uint8))
     good = isinstance(seen, dict) and {"train", "val"} <= set(seen)
     good = good and isinstance(seen.get("dataset"), str) and isinstance(seen.get("selected_on_test"), bool)
     if good:

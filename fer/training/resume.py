@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fer.config.groups import flat
-from fer.data import near_copies
 from fer.data.base import FERDataModule
+from fer.data.fingerprints import hashes, hashes_in
 from fer.data.labels import canonical
 from fer.errors import ConfigError, DatasetError
 from fer.framing.framing import Framing
@@ -81,12 +81,12 @@ def framing(checkpoint: Mapping[str, Any]) -> Framing | None:
 def _added_images(carried: Mapping[str, Any], datamodule: FERDataModule) -> int:
     """Return how many images the data has more; an image that fitted the network must not choose or test it."""
     images = datamodule.samples.images
-    now = {split: near_copies.hashes(images, datamodule.rows(split)) for split in ("train", "val", "test")}
+    now = {split: hashes(images, datamodule.rows(split)) for split in ("train", "val", "test")}
     found, added = [], 0
     for split, purpose in (("train", "was trained on"), ("val", "chose its checkpoint on")):
         if split not in carried:  # of an earlier version
             continue
-        before = near_copies.hashes_in(carried[split].numpy())
+        before = hashes_in(carried[split].numpy())
         left = before[~np.isin(before, now[split])]
         for other, there in now.items():
             if moved := int(np.isin(left, there).sum()):

@@ -13,7 +13,8 @@ import pytest
 from conftest import SHARED
 from PIL import Image
 
-from fer.data.near_copies import Pairs, exact_groups, fingerprints, matches, mixed, near_groups, near_pairs
+from fer.data.fingerprints import fingerprints
+from fer.data.near_copies import Pairs, exact_groups, matches, mixed, near_groups, near_pairs
 from fer.datasets.synthetic_faces import generate
 
 Images = npt.NDArray[np.uint8]

@@ -4,7 +4,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import f1_score
 
 from fer.data.labels import BASIC
-from fer.datasets.synthetic_faces import EXPRESSIONS, PROPORTIONS, SIZE, ActionUnits, draw_face, generate
+from fer.datasets.synthetic_faces import PROPORTIONS, generate
+from fer.datasets.synthetic_faces.drawing import draw_face
+from fer.datasets.synthetic_faces.expressions import EXPRESSIONS, ActionUnits
+from fer.datasets.synthetic_faces.shapes import SIZE
 
 
 @pytest.fixture(scope="module")
