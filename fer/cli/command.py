@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer.cli import config_check, sweep
+from fer.cli import help as help_text
 from fer.cli.continuing import continued
 from fer.cli.hints import OPTIONAL_PACKAGES, explain, missing_package, refuse
 from fer.config.groups import conf_dir
@@ -51,7 +52,11 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     # Hydra would print a traceback of its own for our errors, and end with 1 for its own.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.path.insert(0, os.getcwd())  # a user's own network may stand in the current folder
+    if any(flag in sys.argv[1:] for flag in ("--version", "-V")):  # Hydra would give its own
+        print(help_text.version())
+        return
     _register_resolvers()
+    help_text.register_resolvers()
     ConfigRepository.get_group_options = _choices  # type: ignore[method-assign]
     checked = _Checked(task)
     try:

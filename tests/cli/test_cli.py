@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import statistics
 import subprocess
@@ -85,16 +84,6 @@ def test_all_mistakes_are_named_at_once(command: Run) -> None:
     assert done.returncode == 2
     for key in ("optimizer.lr=abc", "data.batch_size=0", "tta=flop"):
         assert key in done.stderr
-
-
-@pytest.mark.parametrize("module", ["fer.train", "fer.test", "fer.audit", "fer.report"])
-def test_help_names_groups_and_keys(command: Run, module: str) -> None:
-    done = command("--help", module=module)
-    assert done.returncode == 0
-    if module != "fer.report":  # it has no groups
-        assert "optimizer: adam, " in done.stdout
-        assert "densenet121" in done.stdout
-        assert not re.search(r"[:,] _", done.stdout), "files that other configs are made of are no choices"
 
 
 def test_a_network_from_outside(command: Run, tmp_path: Path) -> None:
