@@ -23,7 +23,7 @@ def train(cfg: "DictConfig") -> float | None:
         Interrupted: If the run was asked to stop; it has saved its state.
     """
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
-    from fer import environment
+    from fer import compat, environment
 
     environment.check()  # packages that do not fit together would fail below, with messages that say nothing
     from dataclasses import replace
@@ -106,8 +106,7 @@ def train(cfg: "DictConfig") -> float | None:
         enable_progress_bar=other_bar, default_root_dir=str(run), use_distributed_sampler=False,
     )  # fmt: skip
     launch.refuse_too_many(trainer)
-    # Lightning would take each resumed run with trainer.max_steps for one in mid-epoch, and end its last epoch twice.
-    trainer.fit_loop._iteration_based_training = lambda: False
+    compat.resume_by_epochs(trainer)
     if first:
         run_folder.open_run(run, config)
         run_folder.describe(datamodule, module, trainer, run)

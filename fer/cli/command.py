@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.config_repository import ConfigRepository
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fer import compat
 from fer.cli import config_check, sweep
 from fer.cli import help as help_text
 from fer.cli.continuing import continued
@@ -39,7 +38,6 @@ _UNWRITABLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
     errno.ENAMETOOLONG,
 )  # fmt: skip
-_every_option = ConfigRepository.get_group_options
 
 
 def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -57,7 +55,6 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
         return
     _register_resolvers()
     help_text.register_resolvers()
-    ConfigRepository.get_group_options = _choices  # type: ignore[method-assign]
     checked = _Checked(task)
     try:
         sys.argv[1:] = [quoted(arg) for arg in sys.argv[1:]]
@@ -66,7 +63,8 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
             sys.argv[1:] = rewrite(sys.argv[1:])
         if config_name == "audit":  # a second dataset: Hydra's own way to choose from a group twice is hard to guess
             sys.argv[1:] = [re.sub(r"^against=", "data@against=", arg) for arg in sys.argv[1:]]
-        hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(checked)()
+        with compat.hidden_config_parts():
+            hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(checked)()
     except Interrupted as stop:
         sweep.report()
         _end(str(stop), stop.exit_code)
@@ -104,13 +102,6 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
         sweep.report()
         raise
     sweep.report()
-
-
-def _choices(
-    self: ConfigRepository, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG
-) -> list[str]:
-    """List a group's options for --help, completion and ``glob(*)``: without ``_*``, parts of other configs."""
-    return [name for name in _every_option(self, group_name, results_filter) if not name.startswith("_")]
 
 
 def _register_resolvers() -> None:

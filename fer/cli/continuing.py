@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from fer.compat import parse_override
 from fer.config.groups import conf_dir, group_names, option_names
 from fer.config.quoting import quote, unquote
 from fer.errors import ConfigError, FERError, listing
@@ -163,7 +163,7 @@ def code_in(override: str) -> bool:
     if "_target_" in override or "${" in override or re.search(r"(?:^|[{,\s\"'.+~])_\w+_[\"']?\s*[:=]", override):
         return True
     try:
-        parsed = OverridesParser.create().parse_override(override)
+        parsed = parse_override(override)
         value = parsed.value()
     except HydraException:
         return True

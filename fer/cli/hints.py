@@ -5,12 +5,12 @@ import sys
 from collections.abc import Sequence
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from fer import compat
 from fer.config.groups import conf_dir, flat, group_names, option_names
 from fer.config.timm_names import timm_models
 from fer.errors import ConfigError, did_you_mean
@@ -63,7 +63,7 @@ def refuse(argv: Sequence[str], config_name: str) -> None:
     Raises:
         ConfigError: With what is meant, as far as that can be told.
     """
-    options = [option for action in get_args_parser()._actions for option in action.option_strings]
+    options = compat.hydra_flags()
     for number, arg in enumerate(argv):
         if not re.match(r"--?[A-Za-z]", arg):
             continue

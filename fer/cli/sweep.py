@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 
 from fer.cli.continuing import checkpoint_of
+from fer.compat import parse_override
 from fer.config.groups import conf_dir, group_names
 from fer.config.quoting import quote
 from fer.display import plain, say
@@ -360,7 +360,7 @@ def _write_best(folder: Path, best: dict[str, Any], jobs: int) -> None:
         inner = node
         for parent in parents:
             inner = inner.setdefault(parent, {})
-        inner[leaf] = OverridesParser.create().parse_override(f"{key}={value}").value()
+        inner[leaf] = parse_override(f"{key}={value}").value()
     path = folder / "experiment" / "best.yaml"
     path.parent.mkdir(exist_ok=True)
     path.write_text(

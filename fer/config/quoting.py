@@ -4,9 +4,10 @@ import os
 import re
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
+
+from fer.compat import parse_override
 
 # What the last part of a key is called where its value is a path or a name.
 _TEXT = (
@@ -23,7 +24,7 @@ def quote(text: object) -> str:
 def unquote(value: str) -> str:
     """Return the text that an override's value stands for; a value that is no text as it is."""
     try:
-        parsed = OverridesParser.create().parse_override(f"key={value}").value()
+        parsed = parse_override(f"key={value}").value()
     except HydraException:
         return value
     return parsed if isinstance(parsed, str) else value
@@ -41,7 +42,7 @@ def quoted(override: str) -> str:
 
 def _is_text(override: str, value: str) -> bool:
     try:
-        parsed = OverridesParser.create().parse_override(override)
+        parsed = parse_override(override)
         return not parsed.is_sweep_override() and parsed.value() == value
     except HydraException:
         return False
@@ -49,7 +50,7 @@ def _is_text(override: str, value: str) -> bool:
 
 def _is_read(override: str) -> bool:
     try:
-        OverridesParser.create().parse_override(override)
+        parse_override(override)
     except HydraException:
         return False
     return True

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from fer import compat
 from fer.data.cache import default_cache_dir
 from fer.data.exclude import exclude, listed_ids
 from fer.data.labels import among
@@ -308,8 +309,7 @@ class FERDataModule(pl.LightningDataModule):
                     f"devices ({world_size}), for example {max(1, self.batch_size // world_size) * world_size}."
                 )
             # In a resumed run the loop's progress is restored before the loader is made.
-            epoch = cast(Any, self.trainer.fit_loop.epoch_progress.current).processed
-            start = cast(Any, self.trainer.fit_loop.epoch_loop.batch_progress.current).processed
+            epoch, start = compat.place_in_run(self.trainer)
             limit, same = self.trainer.limit_train_batches, cast(Any, self.trainer).overfit_batches > 0
         batches = self.train_batches(rank, world_size, epoch, same=same)
         # Loaders that are made anew between epochs still find the last epoch's number of batches.

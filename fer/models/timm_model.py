@@ -1,8 +1,7 @@
 """TimmModel: any architecture of the timm library, with ImageNet weights on request and a head of its own."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
+from fer import compat
 from fer.errors import ConfigError, did_you_mean, listing
 from fer.models.checks import image_size_error, rehearsal
 from fer.models.head import Head, global_pool, read_head
@@ -104,7 +104,7 @@ class TimmModel(nn.Module):
         # Surely taken, or as good a guess as any: what the search for a size that works goes up to.
         largest = max(cfg.input_size[-1], image_size + 32 - image_size % 32)
         try:
-            with _recorded_loads() as loads:
+            with compat.recorded_loads() as loads:
                 self.backbone = timm.create_model(
                     name,
                     pretrained=weights is not None,
@@ -260,41 +260,17 @@ def _build_failure(
     return f"{' '.join(parts)}: {type(error).__name__}: {reason}"
 
 
-@contextmanager
-def _recorded_loads() -> Iterator[list[tuple[nn.Module, Collection[str], Collection[str]]]]:
-    """Yield a list that fills with (module, missing keys, unexpected keys) of every ``load_state_dict``.
-
-    timm only logs these keys, and a file of which it could use nothing looks like one that it loaded. Its log
-    is held back: every key on one line.
-    """
-    timm_log = logging.getLogger("timm.models._builder")
-    level = timm_log.level
-    loads: list[tuple[nn.Module, Collection[str], Collection[str]]] = []
-    load_state_dict = nn.Module.load_state_dict
-
-    def recorded(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        result = load_state_dict(self, *args, **kwargs)
-        loads.append((self, result.missing_keys, result.unexpected_keys))
-        return result
-
-    nn.Module.load_state_dict = recorded  # type: ignore[method-assign]
-    timm_log.setLevel(logging.ERROR)
-    try:
-        yield loads
-    finally:
-        timm_log.setLevel(level)
-        nn.Module.load_state_dict = load_state_dict  # type: ignore[method-assign]
-
-
 def _check_filled(
     backbone: nn.Module,
     name: str,
     weights: Mapping[str, Any],
-    loads: list[tuple[nn.Module, Collection[str], Collection[str]]],
+    loads: compat.Loads,
 ) -> None:
     """Raise ConfigError unless nearly every tensor that the backbone still has came from the weights."""
     source = weights.get("file", "the Hugging Face hub")
     wanted = {key for key in backbone.state_dict() if not key.endswith("num_batches_tracked")}
+    if weights.get("custom_load") is False:  # some of timm's own formats are loaded tensor by tensor
+        compat.check_recorded(loads, backbone)
     for module, missing_keys, unexpected_keys in loads:
         if module is not backbone:
             continue

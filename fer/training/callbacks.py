@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
+from fer import compat
 from fer.errors import ConfigError, Interrupted
 from fer.files.atomic import if_possible, unwritable, writing
 from fer.models.checks import rehearsal
@@ -178,12 +179,13 @@ class OptunaPruning(pl.Callback):
         import optuna  # of the `sweep` extra
 
         pruner = optuna.pruners.MedianPruner(startup_trials, warmup_epochs)
-        study = optuna.load_study(study_name=study_name, storage=storage, pruner=pruner)
+        database = optuna.storages.get_storage(storage)
+        study = optuna.load_study(study_name=study_name, storage=database, pruner=pruner)
         # The sweeper keeps the trial to itself; it is the one that runs with this job's overrides.
         chosen = set(HydraConfig.get().overrides.task)
         running = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.RUNNING]
         mine = [t for t in running if {f"{key}={value}" for key, value in t.params.items()} <= chosen]
-        self.trial = optuna.trial.Trial(study, mine[-1]._trial_id) if mine else None
+        self.trial = compat.optuna_trial(study, study_name, database, mine[-1].number) if mine else None
         if self.trial is None:
             log.warning("callbacks.pruning: this job is no running trial of study '%s'; it is not pruned.", study_name)
 
@@ -393,9 +395,11 @@ class KeepHistory(pl.Callback):
     ) -> None:
         """Add the rows, that of an epoch which has ended among them."""
         if self._ended:  # as Lightning is about to, and in every process: the scores may have to be gathered
-            scores: dict[str, Any] = {**trainer._logger_connector.metrics["log"], "epoch": trainer.current_epoch}
+            # Those of validation stand in the table already, of the epochs that have some.
+            logged = trainer.logged_metrics
             if self.history is not None:
-                self.history.log_metrics(scores, trainer.fit_loop.epoch_loop._batches_that_stepped - 1)
+                scores = {key: float(logged[key]) for key in logged if key.startswith("train/") or key == "lr"}
+                self.history.log_metrics({**scores, "epoch": trainer.current_epoch}, trainer.global_step - 1)
         if self.history is not None:
             checkpoint["history"] = {epoch: dict(row) for epoch, row in self.history.rows.items()}
 

@@ -14,6 +14,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
+from fer import compat
 from fer.config import moved
 from fer.data.fingerprints import fingerprints
 from fer.errors import ConfigError, FERError, TrainingError
@@ -113,13 +114,16 @@ def restoring(trainer: Any, path: str | None) -> Iterator[None]:
     Raises:
         FERError: If the states do not fit the run.
     """
+    if path is None:
+        yield
+        return
+    compat.is_restoring(trainer)  # can be told, or this is the place to say that it cannot
     try:
         yield
     except FERError:
         raise
     except Exception as error:
-        # Lightning holds the checkpoint until all of it is taken up; after that an error is the training's.
-        if path is None or not trainer._checkpoint_connector._loaded_checkpoint:
+        if not compat.is_restoring(trainer):  # the training's own
             raise
         reason = str(error).splitlines()[0][:300] if str(error) else ""
         raise FERError(

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
 from torchvision.transforms import v2
 
+from fer import compat
 from fer.build import build
 from fer.data.base import limited
 from fer.errors import ConfigError, TrainingError
@@ -227,16 +228,8 @@ class FERModule(pl.LightningModule):
                     f"schedule cannot be stretched. Keep trainer.max_epochs, data.batch_size and "
                     f"trainer.accumulate_grad_batches as they were."
                 )
-        # The run's folder may have been moved: ModelCheckpoint would forget the best score, and overwrite best.ckpt.
-        folder = Path(self.trainer.default_root_dir) / "checkpoints"
-        for state in checkpoint.get("callbacks", {}).values():
-            if "best_model_path" in state and (folder / Path(state["best_model_path"]).name).is_file():
-                state["dirpath"] = str(folder)
-                state["best_model_path"] = str(folder / Path(state["best_model_path"]).name)
-                state["kth_best_model_path"] = state["kth_best_model_path"] and state["best_model_path"]
-                state["best_k_models"] = {
-                    str(folder / Path(path).name): score for path, score in state["best_k_models"].items()
-                }
+        # The run's folder may have been moved.
+        compat.follow_moved_folder(checkpoint.get("callbacks", {}), Path(self.trainer.default_root_dir) / "checkpoints")
 
     def _epoch_length(self) -> tuple[int, int]:
         """Return the number of batches and of optimiser steps of an epoch."""

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, list_optimizers, param_groups_layer_decay
-from timm.optim._optim_factory import default_registry
+from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers, param_groups_layer_decay
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -88,7 +87,7 @@ def build_optimizer(node: Mapping[str, Any], groups: list[dict[str, Any]]) -> to
     known = [str(known) for known in list_optimizers()]
     if name.lower() not in known:
         raise ConfigError(f"optimizer.name={name} is unknown.{did_you_mean(name, known)}")
-    info = default_registry.get_optimizer_info(name)
+    info = get_optimizer_info(name)
     # timm drops these without a word where the optimiser has no such option.
     for key, has in (("eps", info.has_eps), ("betas", info.has_betas), ("momentum", info.has_momentum)):
         if key in options and not has:
