@@ -9,8 +9,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from fer.data import quality
-from fer.data.cache import allocate
 from fer.data.samples import SPLITS, Samples
+from fer.data.scratch import allocate
 
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from scipy.linalg import solve
 from sklearn.linear_model import LogisticRegression
 
-from fer.data.cache import scratch
 from fer.data.samples import Samples
+from fer.data.scratch import scratch
 from fer.errors import ConfigError
 
 Doubles = npt.NDArray[np.float64]

@@ -1,23 +1,19 @@
-"""The on-disk cache of decoded datasets: what was read once is memory-mapped from then on.
+"""The on-disk cache of decoded datasets: images are decoded once and memory-mapped from then on.
 
 One folder per dataset and key, ``<cache_dir>/<name>-<hash of the key>/``: ``images.npy``, ``labels.npy``,
 ``splits.npy``, ``ids.npy``, what else the dataset knows (``subjects.npy``, ``targets.npy``, ``attributes/*.npy``) and a
-readable ``meta.json``. The key holds everything that decides the content,
-such as the source files' fingerprint and the stored size, so that changed data makes another folder.
-``meta.json`` holds checksums of all of it, itself included, and they are checked whenever a cache is opened: what is
-damaged is made again. Deleting a folder costs nothing but time.
+readable ``meta.json``. The key holds everything that decides the content, such as the source files' fingerprint and the
+stored size, so changed data makes another folder. ``meta.json`` holds checksums of all files, checked whenever a
+cache is opened; a damaged cache is made again. Deleting a folder is always safe.
 """
 
-import errno
 import hashlib
 import json
 import logging
-import math
 import os
 import platform
 import re
 import shutil
-import tempfile
 import time
 import uuid
 import zlib
@@ -25,26 +21,23 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fer.data.quality import flat, oddities
 from fer.data.samples import Samples, readable
-from fer.errors import DatasetError
+from fer.data.scratch import cannot_write
 
 log = logging.getLogger(__name__)
 
 FORMAT = 3
 """Raised whenever a cache's files, or how images are decoded, change; part of every key."""
 
-_SAMPLED_FILES = 4096  # source files of a dataset whose content is looked at
-_SAMPLED_BYTES = 2**26  # read of all of them together
-_PIECE = 2**12  # bytes read at one place of a file that is too large to be read whole
 _BLOCK = 2**20  # bytes of a cached file under one checksum
-_CHECKED = 2**9  # blocks that are checked when a cache is opened; of larger files other ones each time
-_FORGOTTEN = 24 * 3600  # seconds after which a half-written folder of an unknown process is nobody's
+_CHECKED = 2**9  # blocks checked when a cache is opened; of larger files, a new random choice each time
+_FORGOTTEN = 24 * 3600  # seconds after which a half-written folder of an unknown process is removed
 
 
 def default_cache_dir() -> Path:
@@ -54,55 +47,15 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fer"
 
 
-def fingerprint(paths: Iterable[str | Path], root: Path) -> str:
-    """Return a hash of where source files stand, their sizes and times, and of a sample of their content.
-
-    Names, sizes and times are often equal where the content is not (archives and stores with fixed times), so the
-    content of :data:`_SAMPLED_FILES` files, evenly spread, is read too; of large ones pieces.
-
-    Args:
-        paths: Files, relative to ``root`` or below it; their order does not matter.
-        root: The dataset's folder.
-    """
-    prefix = os.path.join(root, "")
-    files = sorted(os.path.join(prefix, path) for path in paths)
-    digest = hashlib.sha256(os.fsencode(os.path.realpath(root)))
-    for full in files:
-        stat = os.stat(full)
-        # The time of the last change of the file's state tells of changes that left size and time of content alone.
-        text = f"{full.removeprefix(prefix)}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n"
-        digest.update(os.fsencode(text))
-    chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), _SAMPLED_FILES)).astype(int))
-    for number in chosen:
-        digest.update(_sample(files[number], _SAMPLED_BYTES // len(chosen)))
-    return digest.hexdigest()
-
-
-def _sample(path: str, size: int) -> bytes:
-    """Return a file's content, or evenly spread pieces of one that is larger than ``size`` bytes."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            length = os.fstat(file.fileno()).st_size
-            if length <= size:
-                return file.read()
-            pieces = []
-            for start in np.linspace(0, length - _PIECE, max(2, size // _PIECE)).astype(int):
-                file.seek(int(start))
-                pieces.append(file.read(_PIECE))
-            return b"".join(pieces)
-    except OSError:
-        return b""  # reading the dataset says what is wrong with the file
-
-
 def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callable[[], Samples]) -> Samples:
-    """Open a dataset's cache; read the dataset and write the cache first, if it is not there or damaged.
+    """Open a dataset's cache; if it is absent or damaged, read the dataset and write the cache first.
 
-    Several processes may do so at once: each writes a folder of its own, and that of the first is kept.
+    Several processes may do so at once: each writes a folder of its own, and the first one is kept.
 
     Args:
-        cache_dir: Where all caches are.
+        cache_dir: The folder of all caches.
         name: The dataset's name, for the folder's name.
-        key: What decides the content, as plain data.
+        key: Everything that decides the content, as plain data.
         build: Reads the dataset.
 
     Returns:
@@ -118,7 +71,7 @@ def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callabl
         built = _with_readable_names(build())
         _store(folder, built, name, json.loads(text))
         samples = _load(folder)
-    # Another process may have taken the folder for damaged and be replacing it right now.
+    # None: another process found the folder damaged and is replacing it right now.
     return built if samples is None else samples
 
 
@@ -129,14 +82,14 @@ def is_cached(cache_dir: Path, name: str, key: Mapping[str, object]) -> bool:
 
 def _folder(cache_dir: Path, name: str, key: Mapping[str, object]) -> tuple[Path, str]:
     """Return a cache's folder, and the key as text."""
-    # A key may hold the whole list of a dataset's files, which meta.json need not repeat.
+    # A key may hold the list of all files, which meta.json need not repeat.
     short = {part: _hash(value) if isinstance(value, list) else value for part, value in key.items()}
     text = json.dumps({"format": FORMAT, **short}, sort_keys=True, default=str)
     return cache_dir / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", text
 
 
 def _with_readable_names(samples: Samples) -> Samples:
-    """Escape what is no text in names, so that all that is written later can be written."""
+    """Escape characters in names that cannot be encoded, so that they can be written later."""
 
     def escaped(values: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
         return np.array([readable(value) for value in values.tolist()], dtype=np.str_)
@@ -152,35 +105,6 @@ def _with_readable_names(samples: Samples) -> Samples:
 
 def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def allocate(cache_dir: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Return a uint8 array on disk, for images that may not fit into memory.
-
-    Its file has no name (nothing is left behind by a killed process) and lasts as long as the array.
-
-    Raises:
-        DatasetError: If there is not enough space.
-    """
-    with scratch(cache_dir, math.prod(shape)) as file:
-        return np.memmap(file, np.uint8, "w+", shape=shape)
-
-
-def scratch(cache_dir: Path, size: int) -> IO[bytes]:
-    """Open a file without a name, of ``size`` bytes.
-
-    Raises:
-        DatasetError: If there is not enough space.
-    """
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=cache_dir)  # noqa: SIM115
-        if size and hasattr(os, "posix_fallocate"):
-            # Running out of space later, while writing through a map, would kill the process (SIGBUS).
-            os.posix_fallocate(file.fileno(), 0, size)
-        return file
-    except OSError as error:
-        raise _cannot_write(cache_dir, size, error) from error
 
 
 def _load(folder: Path) -> Samples | None:
@@ -240,7 +164,7 @@ def _store(folder: Path, samples: Samples, name: str, key: dict[str, object]) ->
                 raise
             # Another process was first, with the same content.
     except OSError as error:
-        raise _cannot_write(folder, sum(array.nbytes for array in arrays.values()), error) from error
+        raise cannot_write(folder, sum(array.nbytes for array in arrays.values()), error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -253,7 +177,7 @@ def _checksums(path: Path) -> dict[str, Any]:
 
 
 def _check(path: Path, written: Mapping[str, Any]) -> None:
-    """Compare a file with its checksums; of more than :data:`_CHECKED` blocks with some of them, drawn anew each time.
+    """Compare a file with its checksums; of more than 512 blocks, with a random choice of 512.
 
     Raises:
         ValueError: If it is not as it was written.
@@ -272,12 +196,12 @@ def _check(path: Path, written: Mapping[str, Any]) -> None:
 
 
 def _beside(folder: Path) -> Path:
-    """Return the name of a folder that only this process writes, beside a cache's; it says whose it is."""
+    """Return the name of a temporary folder beside a cache's; it names this process."""
     return folder.with_name(f".{folder.name}-{_machine()}-{os.getpid()}-{uuid.uuid4().hex}")
 
 
 def _machine() -> str:
-    """Name what process numbers are unique in: the machine, or a container on it."""
+    """Return a hash of what process numbers are unique in: the machine, or a container on it."""
     try:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -286,7 +210,7 @@ def _machine() -> str:
 
 
 def _remove_abandoned(cache_dir: Path) -> None:
-    """Remove half-written folders: a dead process's, or those that nobody has written to for a day."""
+    """Remove half-written folders of dead processes, and those that have not changed for a day."""
     pattern = re.compile(r"\.\w+-[0-9a-f]{12}(?:-([0-9a-f]{8})-(\d+))?-[0-9a-f]{32}")
     for folder in cache_dir.glob(".*"):
         if not (found := pattern.fullmatch(folder.name)):
@@ -320,11 +244,3 @@ def _write(path: Path, array: npt.NDArray[Any]) -> None:
         step = max(1, 2**24 // max(1, array[:1].nbytes))
         for start in range(0, len(array), step):
             file.write(np.ascontiguousarray(array[start : start + step]).data)
-
-
-def _cannot_write(folder: Path, size: int, error: OSError) -> DatasetError:
-    reason = "no space left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
-    return DatasetError(
-        f"cannot write the decoded images to {folder}: {reason}. {size / 1e6:,.0f} MB are needed. "
-        f"Free some space, or choose another place with data.cache_dir=<other folder>."
-    )

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fer.data.cache import cached, fingerprint, is_cached
+from fer.data.cache import cached, is_cached
 from fer.data.images import decode_images, how_stored
 from fer.data.labels import in_order
 from fer.data.pixels import read_image
 from fer.data.samples import Samples, readable
+from fer.data.source_files import fingerprint
 from fer.data.squares import DEFAULT_FIT, Box
 from fer.errors import DatasetError, listing
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fer import progress
-from fer.data.cache import allocate
 from fer.data.pixels import EXTENSIONS, GREY_MODES, bits_used, is_wide, open_image, read_image, reason
 from fer.data.samples import readable
+from fer.data.scratch import allocate
 from fer.data.squares import DEFAULT_FIT, Box, cut
 from fer.environment import usable_cores
 from fer.errors import ConfigError, DatasetError, listing

@@ -24,10 +24,11 @@ import numpy.typing as npt
 from fer.build import build
 from fer.config import parts
 from fer.data.base import FERDataModule, select_classes
-from fer.data.cache import allocate, cached
+from fer.data.cache import cached
 from fer.data.exclude import listed_ids
 from fer.data.labels import in_order
 from fer.data.samples import Samples
+from fer.data.scratch import allocate
 from fer.errors import ConfigError
 
 log = logging.getLogger(__name__)

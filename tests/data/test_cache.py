@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fer.data import cache
-from fer.data.cache import allocate, cached, default_cache_dir, fingerprint
+from fer.data.cache import cached, default_cache_dir
 from fer.data.samples import Samples
 from fer.errors import DatasetError
 
@@ -262,18 +261,6 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         cached(tmp_path / "file" / "cache", "fake", KEY, samples)
 
 
-def test_allocate(tmp_path: Path) -> None:
-    array = allocate(tmp_path / "new", (4, 8, 8, 3))
-    array[:] = 7
-    assert array.sum() == 7 * array.size
-    assert list((tmp_path / "new").iterdir()) == []
-
-
-def test_allocate_without_space(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=rf"cannot write .*{tmp_path.name}.* MB are needed.*data\.cache_dir="):
-        allocate(tmp_path, (2**20, 2**20, 2**20))
-
-
 def test_default_cache_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.delenv("FER_CACHE", raising=False)
@@ -283,34 +270,3 @@ def test_default_cache_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_cache_dir() == Path("/scratch/fer")
     monkeypatch.setenv("FER_CACHE", "~/faces")
     assert default_cache_dir() == Path("/home/someone/faces")
-
-
-def test_fingerprint(tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        (tmp_path / folder / "sub").mkdir(parents=True)
-        for name in ("a.png", "sub/b.png"):
-            (tmp_path / folder / name).write_bytes(name.encode())
-            os.utime(tmp_path / folder / name, ns=(10**18, 10**18))
-    one = tmp_path / "one"
-    first = fingerprint(["a.png", "sub/b.png"], one)
-    assert first == fingerprint(["sub/b.png", "a.png"], one)
-    assert first == fingerprint([one / "a.png", one / "sub/b.png"], one)
-    assert first != fingerprint(["a.png", "sub/b.png"], tmp_path / "two")  # another folder
-    (tmp_path / "link").symlink_to(one)
-    assert first == fingerprint(["a.png", "sub/b.png"], tmp_path / "link")
-    assert first != fingerprint(["a.png"], one)
-    os.utime(one / "a.png", ns=(10**18, 10**18 + 1))
-    assert first != fingerprint(["a.png", "sub/b.png"], one)
-
-
-@pytest.mark.parametrize("size", [5, 300_000])
-def test_content_changed_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """Size and time of the content are as before; where a file system has no time of the last change, it is read."""
-    monkeypatch.setattr(cache, "_SAMPLED_BYTES", 2**16)
-    real = os.stat
-    without = lambda path: SimpleNamespace(st_size=real(path).st_size, st_mtime_ns=0, st_ctime_ns=0)  # noqa: E731
-    monkeypatch.setattr(cache.os, "stat", without)
-    (tmp_path / "a.bmp").write_bytes(bytes(size))
-    first = fingerprint(["a.bmp"], tmp_path)
-    (tmp_path / "a.bmp").write_bytes(bytes([1]) * size)
-    assert first != fingerprint(["a.bmp"], tmp_path)
