@@ -103,6 +103,8 @@ def explain(message: str, config_name: str) -> str:
     ours = re.search(r"ConfigError raised while resolving interpolation: (.*)", message)
     if ours:
         return ours.group(1)
+    if missing := re.search(r"Missing mandatory value: (\S+)", message):
+        return f"{missing[1]}: needs a value: {missing[1]}=..."
     module = re.search(r"No module named '(\w+)", message)
     if module:
         return missing_package(module[1])

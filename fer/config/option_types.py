@@ -32,6 +32,7 @@ _TYPES: dict[str, str] = {
     "name": "str | int | float | None",
     "ckpt": "str | None",
     "runs": "str | Sequence[str]",
+    "subjects": "str | None",
     "probabilities": "str | None",
     "optimizer.name": "str",
     "optimizer.lr": "float",
@@ -164,6 +165,9 @@ _RANGES: dict[str, tuple[float, bool, float, bool]] = {
     "bright": _SHARE,
     "folds": (2, True, 100, True),
     "pictures": (0, True, 1000, True),
+    "image_size": (16, True, 4096, True),
+    "margin": (0.5, True, 5, True),
+    "min_size": (0, True, 4096, True),
 }
 # Numbers below the range that mean something of their own.
 _BESIDE = {"trainer.max_epochs": -1, "trainer.max_steps": -1, "trainer.num_sanity_val_steps": -1}
@@ -176,6 +180,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "split": (None, "train", "val", "test", "all"),
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "copies": ("exact", "near"),
+    "several": ("largest", "all", "none"),
 }
 # Of keys that are lists, what may stand in them.
 _ITEMS: dict[str, tuple[str, ...]] = {

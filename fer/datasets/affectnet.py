@@ -41,8 +41,8 @@ from fer.data.base import FERDataModule
 from fer.data.entries import Entry, find_path, read_entries
 from fer.data.rows import csv_rows, decode_label, find_columns, parse_rows
 from fer.data.samples import Samples
+from fer.data.split_folders import split_folders
 from fer.datasets.affectnet_kaggle import csv_entries, folder_entries, is_yolo, pair, yolo_entries
-from fer.datasets.folder import split_folders
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError
 
 log = logging.getLogger(__name__)

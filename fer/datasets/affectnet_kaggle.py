@@ -24,7 +24,8 @@ from fer.data.entries import Entry, find_path
 from fer.data.images import find_images
 from fer.data.labels import canonical
 from fer.data.rows import csv_rows, decode_label, find_columns, parse_rows
-from fer.datasets.folder import find_entries, split_folders
+from fer.data.split_folders import split_folders
+from fer.datasets.folder import find_entries
 from fer.errors import DatasetError, listing
 
 log = logging.getLogger(__name__)

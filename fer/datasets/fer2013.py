@@ -40,9 +40,10 @@ from fer.data.images import decode_images
 from fer.data.labels import BASIC
 from fer.data.samples import Samples, readable
 from fer.data.source_files import fingerprint
+from fer.data.split_folders import split_folders
 from fer.datasets.fer2013_csv import SIZE, broken_rows, columns_of, read_rows
 from fer.datasets.fer2013_rows import restore_splits
-from fer.datasets.folder import find_entries, split_folders
+from fer.datasets.folder import find_entries
 from fer.errors import DatasetError, DatasetNotFoundError, LabelError, listing
 
 log = logging.getLogger(__name__)

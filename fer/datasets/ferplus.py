@@ -53,11 +53,12 @@ from fer.data.entries import Entry, find_path, read_entries
 from fer.data.labels import EMOTIONS
 from fer.data.rows import csv_rows, parse_rows
 from fer.data.samples import Samples
+from fer.data.split_folders import split_folders
 from fer.data.squares import Box
 from fer.datasets.fer2013 import read_fer2013
 from fer.datasets.fer2013_rows import USAGES, rows_of
 from fer.datasets.ferplus_votes import COLUMNS, MODES, SOURCE, Votes, distributions, parse_votes, read_votes
-from fer.datasets.folder import find_entries, split_folders
+from fer.datasets.folder import find_entries
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError, did_you_mean, listing
 
 log = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ Layout on disk, upper or lower case::
     <root>/test/happy/*.jpg         test, PrivateTest
 
 Images may stand deeper below their class folder. Without the split level all images are training images.
+A ``manifest.csv`` that ``fer.faces`` wrote says who is in the images: no person then stands in two splits.
 
 Licence, citation: those of the dataset.
 """
@@ -27,26 +28,16 @@ from typing import Any
 
 from fer.data.base import FERDataModule
 from fer.data.entries import Entry, read_entries
-from fer.data.images import find_images, scan
+from fer.data.images import find_images
 from fer.data.labels import EMOTIONS, among, plain, resolve
 from fer.data.pixels import UNSUPPORTED
 from fer.data.samples import Samples, readable
+from fer.data.split_folders import split_folders, subfolders
 from fer.data.squares import DEFAULT_FIT
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError, did_you_mean, listing
+from fer.files import faces_manifest as manifest
 
 log = logging.getLogger(__name__)
-
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "publictest": "val",
-    "test": "test",
-    "privatetest": "test",
-}
-"""Names of split folders, in lower case, and the split that they mean."""
 
 
 class Folder(FERDataModule):
@@ -117,12 +108,22 @@ def read_folder(
     if not entries:
         expected = "folders <split>/<class>/ of images, or <class>/ alone; splits are train, val and test."
         raise DatasetNotFoundError(name, [root / "train", root / "<class>"], expected, "your own images")
+    entries = _with_subjects(entries, root)
     return read_entries(name, root, entries, cache_dir, image_size, channels, fit, excluded)
 
 
-def split_folders(root: Path) -> dict[str, str]:
-    """Return the names of the folders in ``root`` that are named after a split, and the split of each."""
-    return {name: SPLIT_NAMES[name.lower()] for name in _subfolders(root) if name.lower() in SPLIT_NAMES}
+def _with_subjects(entries: list[Entry], root: Path) -> list[Entry]:
+    """Fill in who is in the images, where ``manifest.csv`` of ``fer.faces`` says so of all of them."""
+    subjects = {row.file: row.subject for row in manifest.read(root) if row.file and row.subject}
+    if not subjects:
+        return entries
+    if unknown := [entry.path for entry in entries if readable(entry.path) not in subjects]:
+        log.warning(
+            "%s: manifest.csv does not say who is in %d of %d images (such as %s): persons may stand in two splits.",
+            root, len(unknown), len(entries), readable(unknown[0]),
+        )  # fmt: skip
+        return entries
+    return [entry._replace(subject=subjects[readable(entry.path)]) for entry in entries]
 
 
 def find_entries(
@@ -149,7 +150,7 @@ def find_entries(
     # Without the split level, root itself stands for the one split.
     splits = split_folders(root) or {"": "train"}
     _check_splits(root, splits)
-    labels = {folder: _subfolders(root / folder) for folder in splits}
+    labels = {folder: subfolders(root / folder) for folder in splits}
     names = sorted({label for names in labels.values() for label in names})
     emotions = _emotions(root, names, label_map or {}, own_classes, wanted)
     labels = {folder: [name for name in names if name in emotions] for folder, names in labels.items()}
@@ -183,7 +184,7 @@ def find_entries(
             logging.WARNING if lost else logging.INFO, "%s: %d files are not images and were skipped: "
             "%s.%s", root, skipped.total(), _counted(skipped), advice,
         )  # fmt: skip
-    if "" not in splits and (unused := [name for name in _subfolders(root) if name not in splits]):
+    if "" not in splits and (unused := [name for name in subfolders(root) if name not in splits]):
         log.warning("%s: folders not named after a split were left out: %s.", root, ", ".join(unused))
     return sorted(entries, key=lambda entry: entry.path)
 
@@ -235,10 +236,3 @@ def _is_known(name: str, label_map: Mapping[str, str]) -> bool:
 
 def _counted(endings: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {ending}" for ending, count in sorted(endings.items()))
-
-
-def _subfolders(root: Path) -> list[str]:
-    if not os.path.isdir(root):
-        return []
-    # Archivers and editors leave folders like __MACOSX and .ipynb_checkpoints behind.
-    return sorted(entry.name for entry in scan(root) if not entry.name.startswith((".", "__")) and entry.is_dir())

@@ -36,7 +36,8 @@ from fer.data.base import FERDataModule
 from fer.data.entries import Entry, find_path, read_entries
 from fer.data.rows import csv_rows, decode_label, find_columns, parse_rows, text_rows
 from fer.data.samples import Samples
-from fer.datasets.folder import find_entries, split_folders
+from fer.data.split_folders import split_folders
+from fer.datasets.folder import find_entries
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError, listing
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ REQUIRED = {
     "model=timm": ["model.name=resnet18"],
 }
 # Each command beside fer.train, with what it cannot do without.
-COMMANDS = {"test": ["ckpt=x"], "report": [], "audit": ["data=synthetic"]}
+COMMANDS = {"test": ["ckpt=x"], "report": [], "audit": ["data=synthetic"], "faces": ["source=x", "to=y"]}
 # Not options of a choice but of what is built from it.
 NOT_THE_TARGETS = {"scheduler": {"interval"}, "loss": {"class_weights"}}
 

@@ -1,0 +1,150 @@
+"""One photograph: find its faces, cut them out, save them, and say what happened."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fer.cropping.photos import Photo
+from fer.data.pixels import open_image, read_image, reason
+from fer.files.atomic import writing
+from fer.files.faces_manifest import SAVED, Row, of_face
+from fer.framing.crop import crop
+from fer.framing.face import Detector, Face
+from fer.framing.framing import Framing
+
+SEVERAL = ("largest", "all", "none")
+"""What is saved of a photograph with several faces."""
+
+_DECODED = 1600  # pixels: a photograph of more than twice as many is decoded smaller
+_SHARPNESS_SIDE = 96
+_NO_FACE = "no face was found"
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts photographs; may be used by several threads.
+
+    Attributes:
+        root: The source folder.
+        to: The folder of faces.
+        detector: What finds faces.
+        side: Side of the crops in pixels.
+        margin: Side of the crop over the size of the face's box, without a framing.
+        framing: The framing that the crops are to have; None for the margin.
+        min_size: Faces smaller than this, in pixels, are not saved.
+        several: One of :data:`SEVERAL`.
+    """
+
+    root: Path
+    to: Path
+    detector: Detector
+    side: int
+    margin: float
+    framing: Framing | None
+    min_size: int
+    several: str
+
+    def cut(self, photo: Photo, name: str) -> list[Row]:
+        """Save a photograph's faces.
+
+        Args:
+            photo: The photograph.
+            name: Path of the crops below :attr:`to`, without number and ending.
+
+        Returns:
+            A row for each face that was found; one that says why, where none was.
+
+        Raises:
+            UnwritableError: If a crop cannot be written.
+        """
+        path = self.root / photo.path
+        try:
+            stamp = _stamp(path)
+            image, scale = _read(path)
+        except Exception as error:  # decoders raise anything for a broken file
+            return [self._row(photo, _stamp_of_any(path), result=f"cannot be read: {reason(path, error)}")]
+        faces = sorted(self.detector.detect(image), key=lambda face: -face.size)
+        if not faces:
+            return [self._row(photo, stamp, result=_NO_FACE)]
+        rows = []
+        for number, face in enumerate(faces, start=1):
+            pixels = crop(image, face, self.side, self.framing, self.margin)
+            result = self._verdict(face.scaled(scale), number, len(faces))
+            file = ""
+            if result == SAVED:
+                file = f"{name}_{number}.png" if self.several == "all" else f"{name}.png"
+                _save(pixels, self.to / file)
+            about = {**of_face(face.scaled(scale)), "sharpness": f"{sharpness(pixels):.0f}"}
+            rows.append(self._row(photo, stamp, face=number, faces=len(faces), file=file, result=result, **about))
+        return rows
+
+    def _verdict(self, face: Face, number: int, faces: int) -> str:
+        if face.size < self.min_size:
+            return f"smaller than {self.min_size} pixels"
+        if faces > 1 and self.several == "none":
+            return f"one of {faces} faces"
+        if number > 1 and self.several == "largest":
+            return "another face is larger"
+        return SAVED
+
+    def _row(self, photo: Photo, stamp: tuple[int, int], **values: Any) -> Row:
+        blank: dict[str, Any] = dict.fromkeys(("file", "box", "landmarks", "score", "size", "sharpness", "roll"), "")
+        known = {"source": photo.shown, "label": photo.label, "subject": photo.subject, "face": 0, "faces": 0}
+        return Row(**{**blank, **known, "bytes": stamp[0], "modified": stamp[1], **values})
+
+
+def crop_names(photos: list[Photo]) -> list[str]:
+    """Return a path for each photograph's crops, without ending; no two are alike, whatever else is cut."""
+    stems = [str(PurePosixPath(photo.shown).with_suffix("")) for photo in photos]
+    taken: dict[str, int] = {}
+    for stem in stems:
+        taken[stem.lower()] = taken.get(stem.lower(), 0) + 1
+    return [
+        photo.shown.replace(".", "-") if taken[stem.lower()] > 1 else stem
+        for photo, stem in zip(photos, stems, strict=True)
+    ]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what tells a changed file: its bytes, and when it was modified in nanoseconds."""
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
+def _stamp_of_any(path: Path) -> tuple[int, int]:
+    try:
+        return _stamp(path)
+    except OSError:
+        return 0, 0
+
+
+def is_as_before(path: Path, row: Row) -> bool:
+    """Whether a photograph is the one that a row describes."""
+    return _stamp_of_any(path) == (row.bytes, row.modified)
+
+
+def _read(path: Path) -> tuple[npt.NDArray[np.uint8], float]:
+    """Decode a photograph to RGB, uint8 (H, W, 3), and say how many times larger the file's own pixels are."""
+    with open_image(path) as header:
+        longest = max(header.size)
+    image = np.ascontiguousarray(read_image(path, channels=3, side=_DECODED))
+    return image, longest / max(image.shape[:2])
+
+
+def sharpness(pixels: npt.NDArray[np.uint8]) -> float:
+    """Return the variance of the Laplacian of a crop, uint8 (S, S, 3), at 96x96 in grey: small if it is blurred."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    grey = cv2.resize(grey, (_SHARPNESS_SIDE, _SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+
+
+def _save(pixels: npt.NDArray[np.uint8], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    with writing(path, "wb") as file:
+        file.write(encoded.tobytes())

@@ -1,0 +1,62 @@
+"""Photographs become a dataset of faces: ``python -m fer.faces source=photos to=faces``."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from fer.cli import command
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def faces(cfg: "DictConfig") -> None:
+    """Find the faces of photographs in class folders, cut them out, and write them with a manifest and a sheet.
+
+    A repeated command does what is left: photographs that were added, changed, or not reached before.
+
+    Args:
+        cfg: The composed ``conf/faces.yaml``.
+
+    Raises:
+        FERError: If there are no photographs, the folder holds something else, or the detector cannot be used.
+    """
+    from pathlib import Path
+
+    from omegaconf import OmegaConf
+
+    from fer.cropping import dataset, photos
+    from fer.cropping.cutting import Cutter
+    from fer.framing.detectors import build_detector
+
+    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    root, to = Path(config["source"]).expanduser(), Path(config["to"]).expanduser()
+    found = photos.find(root, config["subjects"])
+    detector = build_detector(config["detector"])
+    framing = None
+    if config["ckpt"] is not None:
+        from fer.errors import ConfigError
+        from fer.training import resume
+        from fer.training.checkpoint import load_checkpoint
+
+        framing = resume.framing(load_checkpoint(config["ckpt"]))
+        if framing is None:
+            raise ConfigError(f"ckpt={config['ckpt']}: its run did not measure how faces stand in its images.")
+    to.mkdir(parents=True, exist_ok=True)
+    keys = ("detector", "image_size", "margin", "min_size", "several")
+    dataset.check_settings(to, {key: config[key] for key in keys} | {"framing": framing and framing.as_dict()})
+    cutter = Cutter(
+        root, to, detector, config["image_size"], config["margin"], framing, config["min_size"], config["several"]
+    )
+    rows, before = dataset.run(cutter, found)
+    dataset.tell(to, rows, before, config["several"])
+
+
+def main() -> None:
+    """Compose the config from the command line and cut."""
+    command.run(faces, "faces")
+
+
+if __name__ == "__main__":
+    # Through the import: Hydra names the log file by the function's module.
+    from fer.faces import main as entry
+
+    entry()
