@@ -30,13 +30,13 @@ def audit(cfg: "DictConfig") -> None:
 
     from fer.auditing import appearance, copies, exclusions, out_of_fold, report, suspect_labels
     from fer.build import build
+    from fer.files import run_folder
     from fer.progress import step
-    from fer.training import run_folder
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
     run_folder.refuse_used(run, "audit.json")
-    run_folder.quieten(first=True)
+    environment.quieten(first=True)
 
     # The data, with the splits that they have on disk.
     datamodule = build(config["data"], "data", seed=config["seed"])

@@ -1,17 +1,19 @@
-"""What a run runs on: a check that the installed packages fit together, and a record for the run's folder.
+"""What a run runs on: packages that fit together, a record for the run's folder, and libraries' warnings silenced.
 
-``python -m fer.environment`` does both. Nothing heavy is imported until a function needs it, so that a
-broken installation can still say what is broken.
+``python -m fer.environment`` checks the packages and prints the record. Nothing heavy is imported until a function
+needs it, so that a broken installation can still say what is broken.
 """
 
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import platform
 import re
 import shlex
 import subprocess
 import sys
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -224,6 +226,24 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def quieten(first: bool) -> None:
+    """Silence what a user can do nothing about; in every process but the first, all but warnings."""
+    for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if not first:
+        logging.getLogger("fer").setLevel(logging.ERROR)
+    for message in (
+        r".*LeafSpec.*",  # Lightning 2.6 uses a name that torch 2.15 deprecates
+        r".*does not have many workers.*",  # loaders without augmentation are fastest without workers
+        r".*your dataloader is not resumable.*",  # it is: fer.data.sampling goes on in mid-epoch
+        r".*smaller than the logging interval.*",  # epochs are logged whatever the interval
+        r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
+        r".*in eval mode at the start of training.*",  # a frozen backbone is, on purpose
+        r".*custom batch sampler.*for prediction.*",  # EvalBatches returns every sample once
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _print() -> None:

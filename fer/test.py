@@ -30,20 +30,20 @@ def evaluate(cfg: "DictConfig") -> None:
     from omegaconf import OmegaConf
 
     from fer.build import build
-    from fer.files import run_files, run_record
+    from fer.files import metrics, run_folder, run_record
     from fer.scores import seen_images
     from fer.scores.label_space import align
     from fer.testing import evaluation
-    from fer.training import results, run_folder
+    from fer.training import predict
     from fer.training.checkpoint import load_checkpoint, load_module
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
-    run_folder.refuse_used(run, "metrics.json")
-    run_folder.quieten(first=True)
+    run_folder.refuse_used(run, metrics.FILE)
+    environment.quieten(first=True)
 
     # The model, from the checkpoint alone.
-    mark = run_files.checkpoint_mark(config["ckpt"])  # of what is read here: its run may go on and write the next
+    mark = run_folder.checkpoint_mark(config["ckpt"])  # of what is read here: its run may go on and write the next
     checkpoint = load_checkpoint(config["ckpt"])
     module = load_module(config["ckpt"], packages=config["trust"] if isinstance(config["trust"], list) else ())
     module.tta = config["tta"]
@@ -58,11 +58,11 @@ def evaluate(cfg: "DictConfig") -> None:
     space = align(module.classes, datamodule.classes, config["merge"])
     evaluation.describe(config["ckpt"], module, datamodule, split, space)
 
-    trainer = results.scorer(run, config["accelerator"], config["precision"], show_bar=config["progress"])
-    predictions = results.predict(module, datamodule, split, trainer)
+    trainer = predict.scorer(run, config["accelerator"], config["precision"], show_bar=config["progress"])
+    predictions = predict.predict(module, datamodule, split, trainer)
     found = seen_images.find(checkpoint, datamodule.samples.images, predictions.rows)
-    metrics = evaluation.write(run, config, predictions, datamodule, space, found, mark)
-    evaluation.print_tables(metrics, run)
+    scores = evaluation.write(run, config, predictions, datamodule, space, found, mark)
+    evaluation.print_tables(scores, run)
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ def train(cfg: "DictConfig") -> float | None:
     from fer.cli import run_check
     from fer.files import run_record
     from fer.models import preprocessing
-    from fer.training import features, launch, results, resume, run_folder
+    from fer.training import features, launch, opening, predict, results, resume
     from fer.training.callbacks import HistoryLogger, KeepHistory
     from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, restoring
     from fer.training.module import FERModule
@@ -48,7 +48,7 @@ def train(cfg: "DictConfig") -> float | None:
 
         preview.refuse(config)
     first = not launch.is_child()
-    run_folder.quieten(first)
+    environment.quieten(first)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     resumed = load_checkpoint(config["ckpt"]) if config["ckpt"] else None
     if resumed:
@@ -78,7 +78,7 @@ def train(cfg: "DictConfig") -> float | None:
         model_input = replace(model_input, framing=resume.framing(resumed))
         del resumed  # Lightning reads it once more
     elif config["framing"] and first and not config["preview"]:
-        model_input = replace(model_input, framing=run_folder.measure_framing(datamodule))
+        model_input = replace(model_input, framing=opening.measure_framing(datamodule))
     module = FERModule(
         classes=list(classes),
         preprocessing=model_input.as_dict(),
@@ -100,7 +100,7 @@ def train(cfg: "DictConfig") -> float | None:
     history = next((logger for logger in loggers if isinstance(logger, HistoryLogger)), None)
     callbacks.append(KeepHistory(history))
     if config["ckpt"]:
-        callbacks.insert(0, run_folder.RecordResumed(run, config))
+        callbacks.insert(0, opening.RecordResumed(run, config))
     trainer = build(
         config["trainer"], "trainer", callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()],
         enable_progress_bar=other_bar, default_root_dir=str(run), use_distributed_sampler=False,
@@ -108,8 +108,8 @@ def train(cfg: "DictConfig") -> float | None:
     launch.refuse_too_many(trainer)
     compat.resume_by_epochs(trainer)
     if first:
-        run_folder.open_run(run, config)
-        run_folder.describe(datamodule, module, trainer, run)
+        opening.open_run(run, config)
+        opening.describe(datamodule, module, trainer, run)
     if config["cache_features"] and features.are_constant(module, datamodule):
         datamodule.features = features.compute(module, datamodule, trainer.strategy.root_device)
     with launch.processes(trainer), restoring(trainer, config["ckpt"]):
@@ -120,24 +120,24 @@ def train(cfg: "DictConfig") -> float | None:
     # Score the best checkpoint on one device, the test split once.
     if config["tta"] != "none":
         datamodule.features = None  # they are of the images as they are
-    checkpoint = run_folder.best(trainer)
+    checkpoint = results.best(trainer)
     own = config["model"], loss  # the user's, whatever they name
     best = load_module(checkpoint.best_model_path, trusted=own)
     best.tta = config["tta"]
     options = config["trainer"]
-    single = results.scorer(run, options["accelerator"], options["precision"], options["enable_progress_bar"])
+    single = predict.scorer(run, options["accelerator"], options["precision"], options["enable_progress_bar"])
     splits = [split for split in ("val", "test") if len(datamodule.rows(split))]
-    predictions = [results.predict(best, datamodule, split, single) for split in splits]
+    predictions = [predict.predict(best, datamodule, split, single) for split in splits]
     # The last epoch's weights too, which no score has chosen; on the test split only where that was asked for.
     also = len(splits) if config["test_last_epoch"] else 1
     last_epoch = predictions[:also]
-    if run_folder.epoch_of(run_folder.last(trainer)) != run_folder.epoch_of(checkpoint.best_model_path):
-        last = load_module(run_folder.last(trainer), trusted=own)
+    if results.epoch_of(results.last(trainer)) != results.epoch_of(checkpoint.best_model_path):
+        last = load_module(results.last(trainer), trusted=own)
         last.tta = config["tta"]
-        last_epoch = [results.predict(last, datamodule, split, single) for split in splits[:also]]
-    summary = run_folder.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
+        last_epoch = [predict.predict(last, datamodule, split, single) for split in splits[:also]]
+    summary = results.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
     metrics = results.write(run, predictions, classes, summary)
-    run_folder.log_hparams(trainer, config, metrics)
+    results.log_hparams(trainer, config, metrics)
     run_record.finish(run, trainer.current_epoch)
     notes = [] if "test" in metrics else ["There is no test split, so this run has no test score."]
     if best.preprocess.framing:

@@ -17,7 +17,7 @@ from fer.data import near_copies
 from fer.data.samples import Samples
 from fer.display import cell, say
 from fer.files.csv_table import write_csv
-from fer.training.results import write_json
+from fer.files.text import write_json
 
 log = logging.getLogger(__name__)
 

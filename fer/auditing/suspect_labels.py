@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fer.data.samples import Samples
 from fer.errors import ConfigError, DatasetError
-from fer.files.csv_table import read_csv
+from fer.files import predictions
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -101,22 +101,17 @@ def read_probabilities(path: Path, samples: Samples) -> Floats:
     """
     if not path.is_file():
         raise ConfigError(f"probabilities={path}: no such file. A run and a test leave one, predictions.csv.")
-    columns = [f"p_{name}" for name in samples.classes]
     row_of = {name: row for row, name in enumerate(samples.ids.tolist())}
-    probabilities = np.full((len(samples), len(columns)), np.nan, dtype=np.float32)
-    with path.open(newline="", encoding="utf-8") as file:
-        header, reader = read_csv(file)
-        if missing := [name for name in ("id", *columns) if name not in header]:
-            raise ConfigError(f"probabilities={path}: has no column {', '.join(missing)}; it has {header}.")
-        for line, row in enumerate(reader, start=2):
-            try:
-                values = np.array([float(row[name]) for name in columns])
-            except (TypeError, ValueError):
-                values = np.full(len(columns), np.nan)
-            if not ((values >= 0) & (values <= 1)).all():
-                raise DatasetError(f"{path}:{line}: {', '.join(columns)} are not all numbers from 0 to 1.")
-            if (known := row_of.get(row["id"])) is not None:
+    probabilities = np.full((len(samples), len(samples.classes)), np.nan, dtype=np.float32)
+    try:
+        for line, sample, values in predictions.read_probabilities(path, samples.classes):
+            if values is None:
+                columns = ", ".join(f"p_{name}" for name in samples.classes)
+                raise DatasetError(f"{path}:{line}: {columns} are not all numbers from 0 to 1.")
+            if (known := row_of.get(sample)) is not None:
                 probabilities[known] = values
+    except ValueError as error:
+        raise ConfigError(f"probabilities={path}: {error}.") from error
     if np.isnan(probabilities).all():
         raise ConfigError(
             f"probabilities={path}: none of its ids is a sample of this dataset, whose ids look like "

@@ -4,7 +4,6 @@ Whose run it is decides what is followed: all that this user's own command said,
 that can neither run code nor write outside the run's folder.
 """
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from fer.compat import parse_override
 from fer.config.groups import conf_dir, group_names, option_names
 from fer.config.quoting import quote, unquote
 from fer.errors import ConfigError, FERError, listing
-from fer.files import run_record
+from fer.files import metrics, run_record
 from fer.files.run_lock import is_locked
 from fer.files.run_record import RunRecord
 
@@ -267,7 +266,7 @@ def _finished(run: Path, record: RunRecord) -> int | None:
 def _scores(run: Path) -> dict[str, Any] | None:
     """Return what a finished run says of itself; None where it says nothing that can be read."""
     try:
-        scores = json.loads((run / "metrics.json").read_text())
+        scores = metrics.read(run / metrics.FILE)
         return {
             "epochs": int(scores["epochs"]),
             "monitor": _plain(str(scores["monitor"])),

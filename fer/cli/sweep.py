@@ -1,6 +1,5 @@
 """The end of a multirun: one table of all its jobs, sorted by score, also when some of them failed."""
 
-import json
 import math
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,16 +18,14 @@ from fer.config.groups import conf_dir, group_names
 from fer.config.quoting import quote
 from fer.display import plain, say
 from fer.errors import ConfigError
-from fer.files import run_record
+from fer.files import history, metrics, run_record
 from fer.files.csv_table import write_csv
-from fer.files.run_files import at_epoch, read_history, read_metrics
+from fer.files.run_folder import FAILURE, REPEATS
 from fer.scores.registry import SCORES, Score, lower_is_better
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_FAILURE = "error.txt"
-_REPEATS = ("seed", "data.fold")  # jobs that differ in these alone repeat one another
 _folder: Path | None = None
 _select_by = "score"
 
@@ -73,7 +70,7 @@ def note_failure(message: str) -> None:
     """Leave a failed job's error in its folder."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _FAILURE).write_text(message + "\n")
+    (folder / FAILURE).write_text(message + "\n")
     print(f"job {HydraConfig.get().job.num} failed: {plain(message)}", flush=True)
 
 
@@ -98,10 +95,16 @@ def take_up(cfg: DictConfig) -> float | None:
     if set(before.overrides) != set(now.overrides):
         other = ", ".join(sorted(set(before.overrides) - set(now.overrides))) or "fewer overrides"
         raise ConfigError(f"{run} already holds a job of other choices ({other}). Choose another hydra.sweep.dir.")
-    if before.finished and (run / "metrics.json").is_file():
-        (run / _FAILURE).unlink(missing_ok=True)
+    if before.finished and (run / metrics.FILE).is_file():
+        try:
+            score = float(metrics.read(run / metrics.FILE)["best_score"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{run / metrics.FILE}: cannot be read ({error}). Choose another hydra.sweep.dir."
+            ) from error
+        (run / FAILURE).unlink(missing_ok=True)
         print(f"job {composed.job.num}: finished before, kept", flush=True)
-        return float(json.loads((run / "metrics.json").read_text())["best_score"])
+        return score
     checkpoint = checkpoint_of(run)
     print(f"job {composed.job.num}: begun before, {'going on' if checkpoint else 'starting it again'}", flush=True)
     if checkpoint is not None:
@@ -132,14 +135,14 @@ def collect(folder: Path) -> list[dict[str, Any]]:
             "overrides": dict(o.partition("=")[::2] for o in overrides),
             "folder": job,
         }
-        if (job / "metrics.json").exists():
+        if (job / metrics.FILE).exists():
             try:
                 row |= _scored(job)
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 row = {key: row[key] for key in ("job", "overrides", "folder")}
-                row["error"] = f"its metrics.json or history.csv is damaged ({error})"
+                row["error"] = f"its metrics.json or history.csv cannot be read ({error})"
         else:
-            failure = job / _FAILURE
+            failure = job / FAILURE
             said = failure.read_text(errors="replace").strip().splitlines() if failure.is_file() else []
             row["error"] = said[0] if said else "did not finish"
         rows.append(row)
@@ -154,26 +157,27 @@ def collect(folder: Path) -> list[dict[str, Any]]:
 
 def _scored(job: Path) -> dict[str, Any]:
     """Return what a finished job scored."""
-    metrics = read_metrics(job / "metrics.json")
+    found = metrics.read(job / metrics.FILE)
     row: dict[str, Any] = {}
     for split in ("val", "test"):
-        if split in metrics:
-            row[split] = {score.name: float(metrics[split][score.name]) for score in _headlines()}
-    if "best_score" in metrics:
-        epoch = int(metrics["best_epoch"])
-        row |= {"monitor": metrics["monitor"], "score": float(metrics["best_score"]), "epoch": epoch}
+        if split in found:
+            row[split] = {score.name: float(found[split][score.name]) for score in _headlines()}
+    if metrics.kind_of(found) == "training":
+        epoch = int(found["best_epoch"])
+        row |= {"monitor": found["monitor"], "score": float(found["best_score"]), "epoch": epoch}
         row |= _training(job, epoch)
     else:  # of fer.test, which chooses nothing
         first = _headlines()[0].name
         row |= {"monitor": f"test/{first}", "score": row["test"][first], "epoch": ""}
-    return row | {"stamp": metrics["stamp"], "tta": metrics["tta"]}
+    return row | {"stamp": found["stamp"], "tta": found["tta"]}
 
 
 def _training(job: Path, epoch: int) -> dict[str, Any]:
     """Return the headline score of training at an epoch, and the gap between the losses of validation and training."""
-    history = read_history(job / "history.csv") if (job / "history.csv").is_file() else {}
-    first = _headlines()[0].name
-    score, loss, val_loss = (at_epoch(history, epoch, key) for key in (f"train/{first}", "train/loss", "val/loss"))
+    path, first = job / history.FILE, _headlines()[0].name
+    columns = history.read(path) if path.is_file() else {}
+    keys = (f"train/{first}", "train/loss", "val/loss")
+    score, loss, val_loss = (history.at_epoch(columns, epoch, key) for key in keys)
     return {
         "train": {} if score is None else {first: score},
         "gap": None if loss is None or val_loss is None else val_loss - loss,
@@ -234,7 +238,7 @@ def report() -> None:
             say(console, f"job {row['job']}: {row['stamp']}", "bold red")
         if "error" in row:
             say(console, f"job {row['job']} failed: {row['error']}", "red")
-    choices = [key for key in varied if key not in _REPEATS]
+    choices = [key for key in varied if key not in REPEATS]
     _draw(_folder, [row for row in rows if row.get("epoch")], choices)
     best = choose(rows, _select_by)
     if best is not None and choices:  # the best of several seeds was lucky
@@ -310,8 +314,8 @@ def _print_means(
     console: "Console", rows: list[dict[str, Any]], varied: list[str], scores: list[tuple[str, str]]
 ) -> None:
     """Print mean and standard deviation over the jobs that differ in seed or fold alone."""
-    repeated = [key for key in varied if key in _REPEATS]
-    choices = [key for key in varied if key not in _REPEATS]
+    repeated = [key for key in varied if key in REPEATS]
+    choices = [key for key in varied if key not in REPEATS]
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
         if "score" in row:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -14,6 +15,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure, FigureBase
 
 from fer.display import plain
+from fer.files.atomic import if_possible, writing
 from fer.plots.importance import Axis
 from fer.scores.registry import lower_is_better
 
@@ -33,6 +35,12 @@ def shortened(name: object, length: int = 34) -> str:
         return text
     head = (length - 1) // 2
     return f"{text[:head]}…{text[head + 1 - length :]}"
+
+
+def save(figure: Figure, path: Path, dpi: int = 150) -> None:
+    """Write a picture; where that cannot be done, say so and go on: the scores must not be lost for it."""
+    with if_possible(path), writing(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=dpi)
 
 
 def confusion_figure(

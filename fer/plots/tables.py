@@ -1,5 +1,7 @@
 """Tables of text for terminals and log files: as wide as there is room, with nothing cut off."""
 
+import io
+import logging
 import re
 from collections.abc import Sequence
 
@@ -9,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fer.display import cell, plain
+
+log = logging.getLogger(__name__)
 
 NOTHING = "-"
 """What stands where there is nothing to score: a class without images."""
@@ -134,3 +138,16 @@ def _wrapped(name: str, room: int) -> str:
             lines.append("")
         lines[-1] += part if lines[-1] else part.lstrip()
     return "\n".join(lines)
+
+
+def tell(*parts: Table | Text) -> None:
+    """Print tables and lines, and add them as plain text to the log file."""
+    console, uncoloured = Console(), Console(file=io.StringIO(), width=WIDTH, color_system=None)
+    for part in parts:
+        for one in (console, uncoloured):
+            one.print(part, soft_wrap=isinstance(part, Text), highlight=False)
+    text = "\n" + uncoloured.file.getvalue().rstrip()  # type: ignore[attr-defined]
+    record = log.makeRecord(log.name, logging.INFO, "", 0, text, (), None)  # an argument would be one line
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

@@ -8,41 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fer.errors import ConfigError, listing
-from fer.files import run_files
+from fer.files import history as history_file
+from fer.files import metrics as metrics_file
+from fer.files import run_folder
+from fer.files.metrics import Dataset, dataset_of
 from fer.scores.registry import SCORES, reported
 
 _COPIED = 60  # seconds by which a copy's files may be of another order than the files themselves
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What tells a dataset from others of its name; of older runs little of it is known.
-
-    Attributes:
-        name: As in ``data=<name>``.
-        root: Its folder.
-        classes: Sorted; empty if not known.
-        ids, labels, pixels: Hashes of all samples' ids and labels, and of some images as they were stored.
-        input: How they were stored.
-    """
-
-    name: str
-    root: str | None = None
-    classes: tuple[str, ...] = ()
-    ids: str = ""
-    labels: str = ""
-    pixels: str = ""
-    input: tuple[str, ...] = ()
-
-    def same(self, other: "Dataset") -> bool:
-        """Say whether both are the same images with the same labels, wherever they stand."""
-        if self.name != other.name or (self.classes and other.classes and self.classes != other.classes):
-            return False
-        if not (self.ids and other.ids):
-            return self.root == other.root or not (self.root and other.root)
-        if (self.ids, self.labels) != (other.ids, other.labels):
-            return False
-        return self.pixels == other.pixels if self.input == other.input else self.root == other.root
 
 
 @dataclass
@@ -64,7 +36,7 @@ class Test:
     @property
     def checkpoint(self) -> Path:
         """The checkpoint file."""
-        return run_files.checkpoint_file(Path(self.metrics["checkpoint"]))
+        return run_folder.checkpoint_file(Path(self.metrics["checkpoint"]))
 
     @property
     def kind(self) -> tuple[str, ...]:
@@ -199,68 +171,45 @@ def _folders(place: Path, skipped: list[str]) -> list[Path]:
     found = []
     for folder, inner, files in os.walk(place, onerror=unreadable):
         inner[:] = [name for name in inner if name not in (".hydra", "checkpoints")]
-        if "metrics.json" in files or "metrics.json" in inner:
+        if metrics_file.FILE in {*files, *inner}:
             found.append(Path(folder))
     return found
 
 
 def _read(folder: Path, trained: dict[Path, Run], tests: list[Test], skipped: list[str]) -> None:
     """Read a run or a test; its other files may be damaged."""
-    metrics = run_files.read_metrics(folder / "metrics.json")
-    training = "best_score" in metrics
-    if not training and "label_space" not in metrics:
+    metrics = metrics_file.read(folder / metrics_file.FILE)
+    kind = metrics_file.kind_of(metrics)
+    if kind is None:
         return  # another program's
-    (run_files.check_training if training else run_files.check_test)(metrics, reported())
+    metrics_file.check(metrics, reported())
     config: Mapping[str, Any] = {}
     history: Mapping[str, Sequence[float]] = {}
     try:
-        config = run_files.read_config(folder)
+        config = run_folder.read_config(folder)
     except (ValueError, OSError) as error:
         skipped.append(f"{folder}: config.yaml cannot be read ({_reason(error)}); its choices are not known.")
-    if not training:
-        tests.append(Test(folder, metrics, _dataset(metrics, config)))
+    if kind == "test":
+        tests.append(Test(folder, metrics, dataset_of(metrics, config)))
         return
-    if (folder / "history.csv").exists():
+    if (folder / history_file.FILE).exists():
         try:
-            history = run_files.read_history(folder / "history.csv")
+            history = history_file.read(folder / history_file.FILE)
         except (ValueError, OSError) as error:
             skipped.append(f"{folder}: history.csv cannot be read ({_reason(error)}); its curves are left out.")
-    mark, now = metrics.get("checkpoint_mark"), run_files.checkpoint_mark(folder)
+    mark, now = metrics.get("checkpoint_mark"), run_folder.checkpoint_mark(folder)
     if mark and now and mark != now:
         skipped.append(
             f"{folder}: its best checkpoint is a later one than its scores are of. It was gone on with and has not "
             f"finished; python -m fer.train resume={folder} does."
         )
-    trained[folder] = Run(folder, metrics, _dataset(metrics, config), history, config)
+    trained[folder] = Run(folder, metrics, dataset_of(metrics, config), history, config)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
-
-
-def _dataset(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> Dataset:
-    """Return the dataset that a run or test says it is of; of older ones, what its config says."""
-    noted = metrics.get("dataset")
-    if not isinstance(noted, Mapping):
-        noted = {}
-    node = config.get("data")
-    root = noted.get("root", node.get("root") if isinstance(node, Mapping) and not noted else None)
-    classes = noted.get("classes")
-    if not isinstance(classes, list):
-        scores = metrics.get("val") or metrics.get("test") or {}
-        classes = list(scores["per_class"]) if "best_score" in metrics else []
-    kept = noted.get("input")
-    return Dataset(
-        name=str(noted.get("name") or metrics.get("data")),
-        root=None if root is None else str(root),
-        classes=tuple(sorted(map(str, classes))),
-        ids=str(noted.get("ids", "")),
-        labels=str(noted.get("labels", "")),
-        pixels=str(noted.get("pixels", "")),
-        input=tuple(map(str, kept)) if isinstance(kept, list) else (),
-    )
 
 
 def _attach(test: Test, trained: dict[Path, Run]) -> str | None:
@@ -276,13 +225,13 @@ def _attach(test: Test, trained: dict[Path, Run]) -> str | None:
         trained.setdefault(home, Run(home)).tests[str(test.folder)] = test
         return None
     file = run.folder / "checkpoints" / test.checkpoint.name
-    now = (run.metrics.get("checkpoint_mark") if file.stem == "best" else None) or run_files.checkpoint_mark(file)
+    now = (run.metrics.get("checkpoint_mark") if file.stem == "best" else None) or run_folder.checkpoint_mark(file)
     old = False
     if mark and now:
         old = mark != now
     else:
         with suppress(OSError):
-            later = file.stat().st_mtime - (test.folder / "metrics.json").stat().st_mtime
+            later = file.stat().st_mtime - (test.folder / metrics_file.FILE).stat().st_mtime
             old = mark is None and later > _COPIED
     if not old:
         run.tests[str(test.folder)] = test

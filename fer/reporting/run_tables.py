@@ -1,24 +1,25 @@
 """What a report says of a group of runs: scores with intervals, means over seeds, F1 of classes, differences."""
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from fer.config.groups import flat
-from fer.files.csv_table import read_csv
-from fer.files.run_files import at_epoch, leak_line
+from fer.files import predictions
+from fer.files.history import at_epoch
+from fer.files.run_folder import REPEATS
 from fer.plots.tables import NOTHING, shortened
 from fer.reporting.comparison import Found, Group, Run
+from fer.scores.protocol import leak_line
 from fer.scores.registry import SCORES, Score
 
 # What makes no other experiment: where and how fast a run was made, its seed, and its fold.
-_REPEATS = ("seed", "data.fold")
 _IDLE = (
-    *_REPEATS, "name", "output_dir", "ckpt", "trust", "data.root", "data.cache_dir", "data.num_workers",
+    *REPEATS, "name", "output_dir", "ckpt", "trust", "data.root", "data.cache_dir", "data.num_workers",
     "trainer.enable_progress_bar", "cache_features", "select_by",
 )  # fmt: skip
 COLUMNS = (
@@ -300,13 +301,7 @@ def _answers(run: Run) -> dict[str, dict[str, tuple[str, str]]]:
     """Return for each split or test, for each sample's id, its label and the run's answer; nothing unreadable."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
     for name, folder in [("", run.folder), *((name, test.folder) for name, test in run.tests.items())]:
-        path = folder / "predictions.csv"
-        try:
-            if not path.is_file():
-                continue
-            with path.open(newline="", encoding="utf-8") as file:
-                for row in read_csv(file)[1]:
-                    found.setdefault(name or row["split"], {})[row["id"]] = row["label"], row["predicted"]
-        except (OSError, ValueError, KeyError, csv.Error):  # damaged: a test that is not made misleads nobody
-            found = {key: value for key, value in found.items() if key in run.tests and key != name}
+        with suppress(OSError, ValueError):  # absent or damaged: a test that is not made misleads nobody
+            for split, answers in predictions.read_answers(folder / predictions.FILE).items():
+                found.setdefault(name or split, {}).update(answers)
     return found

@@ -5,6 +5,9 @@ that the model was fitted to, or that chose its checkpoint, is reported with the
 confusion matrices, curves and reports.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 SELECTED_ON_TEST = "SELECTED ON TEST: the checkpoint was chosen on the very images that it is scored on."
 """Stamp of a run with ``data.select_on_test=true``."""
 TESTED_TWICE = "TEST SCORED TWICE: with the last epoch's weights too. Choosing the better of both is choosing on test."
@@ -30,3 +33,17 @@ def stamp_of_test(images: int, fitted: int, chose: int, selected_on_test: bool) 
             else f"VALIDATION: {chose:,} of these {images:,} images chose the checkpoint."
         )
     return None
+
+
+def leak_line(seen: Mapping[str, Any]) -> str:
+    """Say how many tested images were in training, from a test's ``seen``."""
+    if not seen["known"]:
+        return "Whether test images were in training is not known: this checkpoint carries no fingerprints."
+    share = 100 * seen["in_training"] / max(1, seen["images"])
+    line = f"{seen['in_training']:,} of {seen['images']:,} test images ({share:.1f} %) were in training"
+    if seen["in_training"]:
+        near = seen["in_training"] - seen["in_training_exactly"]
+        line += f", {seen['in_training_exactly']:,} as equal pixels and {near:,} as near copies"
+    if seen["chose_the_checkpoint"]:
+        line += f"; {seen['chose_the_checkpoint']:,} more were among those that chose the checkpoint"
+    return f"{line} ({seen.get('trained_on')})."

@@ -13,16 +13,19 @@ from fer.build import locate
 from fer.data.base import FERDataModule
 from fer.display import cell
 from fer.errors import ConfigError
-from fer.files.run_files import checkpoint_file, leak_line, run_name
+from fer.files import metrics as metrics_file
+from fer.files import predictions as predictions_file
+from fer.files.predictions import Predictions
+from fer.files.run_folder import checkpoint_file, run_name
 from fer.models.preprocessing import Preprocessing
-from fer.plots.tables import WIDTH, fitted
+from fer.plots.class_table import class_table, said_of_tta
+from fer.plots.tables import WIDTH, fitted, tell
 from fer.scores.label_space import LabelSpace
 from fer.scores.metrics import CALIBRATION_BINS, final_scores
-from fer.scores.protocol import stamp_of_test
+from fer.scores.protocol import leak_line, stamp_of_test
 from fer.scores.registry import SCORES, Score, of_confusion
 from fer.scores.seen_images import Seen
 from fer.training.module import FERModule
-from fer.training.results import Predictions, class_table, said_of_tta, save_figure, tell, write_json, write_predictions
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +108,7 @@ def write(
         datamodule: The tested data.
         space: How the classes meet.
         seen: Which images the model was fitted to or chosen on; of the same rows as the predictions.
-        mark: What tells the checkpoint from the run's later ones, from :func:`fer.files.run_files.checkpoint_mark`.
+        mark: What tells the checkpoint from the run's later ones, from :func:`fer.files.run_folder.checkpoint_mark`.
 
     Returns:
         What stands in ``metrics.json``.
@@ -152,19 +155,18 @@ def write(
     title = f"{datamodule.name} {predictions.split} · n {len(kept):,} · accuracy {metrics['test']['accuracy']:.3f}"
     title = f"{run_name(Path(metrics['checkpoint']))}\n{title}"
     translated = replace(predictions, rows=rows, ids=predictions.ids[kept], labels=labels, probabilities=p)
-    extra = {"in_training": fitted.astype(int), "chose_the_checkpoint": chose.astype(int)}
-    write_predictions(run / "predictions.csv", [translated], space.classes, extra)
+    extra = {predictions_file.IN_TRAINING: fitted.astype(int), predictions_file.CHOSE: chose.astype(int)}
+    predictions_file.write(run / predictions_file.FILE, [translated], space.classes, extra)
     confusion = np.array(metrics["test"]["confusion"])
-    save_figure(figures.confusion_figure(confusion, space.classes, title, stamp), run / "confusion.png")
+    figures.save(figures.confusion_figure(confusion, space.classes, title, stamp), run / "confusion.png")
     reliability = figures.reliability_figure(p, labels, metrics["test"]["ece"], CALIBRATION_BINS, title, stamp)
-    save_figure(reliability, run / "reliability.png")
+    figures.save(reliability, run / "reliability.png")
     if config["mistakes"]:
         shown = mistakes.figure(
             datamodule.samples, rows, labels, p, space.classes, config["mistakes"], title, stamp
         )  # fmt: skip
-        save_figure(shown, run / "mistakes.png", dpi=130)
-    write_json(run / "metrics.json", metrics)  # last: what has it is complete
-    return metrics
+        figures.save(shown, run / "mistakes.png", dpi=130)
+    return metrics_file.write(run / metrics_file.FILE, "test", metrics)  # last: what has it is complete
 
 
 def _slices(

@@ -1,6 +1,5 @@
 """What happens beside training: pictures for TensorBoard, the history table, a clean stop."""
 
-import csv
 import logging
 import os
 import signal
@@ -19,8 +18,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from fer import compat
-from fer.errors import ConfigError, Interrupted
-from fer.files.atomic import if_possible, unwritable, writing
+from fer.errors import ConfigError, FERError, Interrupted
+from fer.files import history
+from fer.files.atomic import if_possible, unwritable
 from fer.models.checks import rehearsal
 from fer.scores.protocol import SELECTED_ON_TEST
 from fer.training import launch
@@ -327,13 +327,12 @@ class HistoryLogger(Logger):
     def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.path = Path(path)
-        self.rows: dict[int, dict[str, float]] = {}
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                for row in csv.DictReader(file):
-                    self.rows[int(row["epoch"])] = {k: float(v) for k, v in row.items() if v and k != "epoch"}
-        if 0 in self.rows:  # of an older run: it counted from 0
-            self.rows = {epoch + 1: row for epoch, row in self.rows.items()}
+        try:
+            self.rows = history.read_rows(self.path) if self.path.exists() else {}
+        except (OSError, ValueError) as error:
+            raise FERError(
+                f"{self.path}: cannot be continued ({error}). Move it away; the checkpoint holds its rows."
+            ) from error
 
     @property
     def name(self) -> str:
@@ -358,14 +357,9 @@ class HistoryLogger(Logger):
         # Later rows are of the run that was killed before it could save their epoch.
         self.rows = {number: row for number, row in self.rows.items() if number <= epoch}
         self.rows.setdefault(epoch, {}).update({"step": float(step or 0), **values})
-        columns = ["epoch", *dict.fromkeys(key for row in self.rows.values() for key in row)]
         # In memory the rows stay: once there is room again, the next epoch writes them all.
-        with if_possible(self.path), writing(self.path, newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(
-                {"epoch": number, **row, "step": int(row["step"])} for number, row in sorted(self.rows.items())
-            )
+        with if_possible(self.path):
+            history.write(self.path, self.rows)
 
 
 class KeepHistory(pl.Callback):

@@ -87,7 +87,7 @@ class FERModule(pl.LightningModule):
         self.val_confusion: Tensor | None = None  # int64 (C, C) of the last validation epoch
         self._seen_images: dict[str, Any] | None = None  # made when the first checkpoint is
         self._seen_before: Mapping[str, Any] | None = None  # of the checkpoint that a resumed run goes on from
-        self.tta = "none"  # set before prediction, see fer.training.results
+        self.tta = "none"  # set before prediction, see fer.training.predict
         self.train_size: int | None = None  # of training images where a callback changes it; None for the input's own
 
     def forward(self, images: Tensor) -> Tensor:

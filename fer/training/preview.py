@@ -24,11 +24,10 @@ from fer.data.samples import SPLITS
 from fer.display import cell
 from fer.errors import ConfigError
 from fer.files import run_record
-from fer.plots.figures import preview_figure
-from fer.plots.tables import WIDTH, fitted
+from fer.plots import figures
+from fer.plots.tables import WIDTH, fitted, tell
 from fer.training import features
 from fer.training.module import FERModule
-from fer.training.results import save_figure, tell
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +90,7 @@ def _write_picture(datamodule: FERDataModule, module: FERModule, seed: int, path
     size = module.preprocess.image_size
     title = f"{datamodule.name}, training images; augmented anew in each epoch{mixed}, {size}x{size} pixels"
     names = [module.classes[label] for label in targets.tolist()]
-    save_figure(preview_figure(images, draws, names, title), path)
+    figures.save(figures.preview_figure(images, draws, names, title), path)
 
 
 def _as_image(x: Tensor, module: FERModule) -> npt.NDArray[np.uint8]:

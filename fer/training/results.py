@@ -1,144 +1,85 @@
-"""What a trained model leaves in its run's folder: scores, predictions, figures, and the table at the end."""
+"""The end of a run: which checkpoints it has, their scores in its folder, and the table on the terminal."""
 
-import csv
-import hashlib
-import io
-import json
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from hydra.core.hydra_config import HydraConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
 
-from fer.data.base import FERDataModule
+from fer.config.groups import flat
 from fer.display import cell
-from fer.files.atomic import if_possible, writing
-from fer.files.csv_table import csv_cell
-from fer.files.run_files import checkpoint_mark, read_history, run_name
-from fer.plots.tables import NOTHING, WIDTH, fitted
-from fer.progress import ScoringProgress
-from fer.scores.metrics import PER_CLASS, final_scores
-from fer.scores.registry import SCORES, of_confusion
-from fer.training.module import FERModule
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-log = logging.getLogger(__name__)
-
-_SAMPLED = 2**26  # bytes of a dataset's images by which it is known again
+from fer.errors import ConfigError
+from fer.files import history as history_file
+from fer.files import metrics as metrics_file
+from fer.files import predictions as predictions_file
+from fer.files.predictions import Predictions
+from fer.files.run_folder import checkpoint_mark, run_name
+from fer.plots.class_table import class_table, said_of_tta
+from fer.plots.tables import tell
+from fer.scores.metrics import final_scores
+from fer.scores.protocol import SELECTED_ON_TEST, TESTED_TWICE
+from fer.scores.registry import of_confusion, reported
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """A model's answers on one split.
+def best(trainer: pl.Trainer) -> ModelCheckpoint:
+    """Return the callback that kept the best checkpoint.
 
-    Attributes:
-        split: ``train``, ``val``, ``test`` or ``all``.
-        rows: int64 of shape (N,), each sample's row in the dataset.
-        ids: str of shape (N,), each sample's id.
-        labels: int64 of shape (N,), true class.
-        probabilities: float32 of shape (N, C).
-        dataset: What tells the dataset from others, from :func:`identity`.
+    Raises:
+        ConfigError: If there is none, or it kept none.
     """
-
-    split: str
-    rows: npt.NDArray[np.int64]
-    ids: npt.NDArray[np.str_]
-    labels: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float32]
-    dataset: Mapping[str, Any] = field(default_factory=dict)
-
-
-def scorer(run: Path, accelerator: str, precision: str, show_bar: bool) -> pl.Trainer:
-    """Return a trainer of one device, for :func:`predict`: several would pad a split with repeated samples."""
-    return pl.Trainer(
-        accelerator=accelerator, devices=1, precision=precision, logger=False,  # type: ignore[arg-type]
-        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-        callbacks=[ScoringProgress(show_bar)], default_root_dir=str(run),
-    )  # fmt: skip
-
-
-def predict(module: FERModule, datamodule: FERDataModule, split: str, trainer: pl.Trainer) -> Predictions:
-    """Apply a model to a split, each sample once.
-
-    Args:
-        module: The model.
-        datamodule: The data.
-        split: ``train``, ``val``, ``test`` or ``all``.
-        trainer: From :func:`scorer`.
-    """
-    datamodule.trainer = None
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, ScoringProgress):
-            callback.what = f"scoring {split}"
-    batches: Any = trainer.predict(module, datamodule.eval_dataloader(split))
-    rows, labels, probabilities = (
-        torch.cat([batch[key] for batch in batches]).cpu().numpy() for key in ("row", "label", "probabilities")
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
+            return callback
+    raise ConfigError(
+        "callbacks: no ModelCheckpoint kept a best checkpoint. It needs a monitor, the run an epoch with validation."
     )
-    # What chose the checkpoint was the test split, and is called by its name.
-    name = "test" if datamodule.select_on_test and split == "val" else split
-    return Predictions(name, rows, datamodule.samples.ids[rows], labels, probabilities, identity(datamodule))
 
 
-def identity(datamodule: FERDataModule) -> dict[str, Any]:
-    """Return what tells a dataset from others of its name, wherever it stands: ``fer.report`` goes by it.
-
-    Splits and what is left out do not matter: scores of several folds or of cleaned data are of one dataset.
-    """
-    samples, root = datamodule.samples, getattr(datamodule, "root", None)
-    order = np.argsort(samples.ids, kind="stable")
-    names = np.array([*samples.classes, ""])  # the last is of what is in no class: -1
-    most = max(1, _SAMPLED // max(1, samples.images[:1].nbytes))
-    sampled = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), most)).astype(int))]
-    return {
-        "name": datamodule.name,
-        "root": None if root is None else str(Path(str(root)).resolve()),
-        "classes": list(samples.classes),
-        "ids": _digest("\0".join(samples.ids[order].tolist()).encode()),
-        "labels": _digest("\0".join(names[samples.labels[order]].tolist()).encode()),
-        "pixels": _digest(np.ascontiguousarray(samples.images[sampled]).tobytes()),
-        "input": [*samples.images.shape[1:], datamodule.fit],  # of another size, the same images have other pixels
-    }
+def last(trainer: pl.Trainer) -> str:
+    """Return the path of the last epoch's checkpoint; the best one's if none is kept."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and not callback.monitor and callback.best_model_path:
+            return callback.best_model_path
+    return best(trainer).best_model_path
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+def epoch_of(path: str) -> int:
+    """Return the epoch, from 1, in which a checkpoint was written."""
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1
 
 
-def write_predictions(
-    path: Path,
-    predictions: Sequence[Predictions],
-    classes: Sequence[str],
-    extra: Mapping[str, npt.NDArray[Any]] | None = None,
-) -> None:
-    """Write ``predictions.csv``: split, id, true and predicted class, and each class's probability.
+def summary(
+    config: Mapping[str, Any], checkpoint: ModelCheckpoint, trainer: pl.Trainer, last_epoch: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what ``metrics.json`` says beside the scores.
 
     Args:
-        path: The file.
-        predictions: One or more splits.
-        classes: Class names in label order.
-        extra: More columns by name, of as many values as there are samples.
+        config: The resolved config.
+        checkpoint: The callback that kept the best checkpoint.
+        trainer: The trainer that fitted.
+        last_epoch: The scores of the last epoch's weights, which nothing has chosen.
     """
-    extra = extra or {}
-    further = zip(*extra.values(), strict=True) if extra else repeat(())
-    with writing(path, newline="") as file:
-        writer = csv.writer(file)
-        names = [csv_cell(name) for name in classes]
-        writer.writerow(["split", "id", "label", "predicted", *(f"p_{name}" for name in classes), *extra])
-        for part in predictions:
-            for sample, label, p, values in zip(part.ids, part.labels, part.probabilities, further, strict=False):
-                row = [part.split, csv_cell(sample), names[label], names[int(p.argmax())]]
-                writer.writerow([*row, *(f"{value:.6f}" for value in p), *values])
+    assert checkpoint.best_model_score is not None
+    stamps = [SELECTED_ON_TEST] if config["data"]["select_on_test"] else []
+    stamps += [TESTED_TWICE] if config["test_last_epoch"] else []
+    return {
+        "name": config["name"],
+        "data": HydraConfig.get().runtime.choices.get("data"),
+        "model": config["model"].get("name", HydraConfig.get().runtime.choices.get("model")),  # timm's own name
+        "stamp": " ".join(stamps) or None,
+        "monitor": checkpoint.monitor,
+        "best_score": float(checkpoint.best_model_score),
+        "best_epoch": epoch_of(checkpoint.best_model_path),
+        "epochs": trainer.current_epoch,
+        "last_epoch": {"epoch": trainer.current_epoch, **last_epoch},
+        "tta": config["tta"],
+        "checkpoint": str(checkpoint.best_model_path),
+    }
 
 
 def write(
@@ -158,45 +99,36 @@ def write(
     Returns:
         What stands in ``metrics.json``.
     """
-    from fer.plots.figures import confusion_figure, curves_figure
+    from fer.plots import figures  # matplotlib would delay the first step
 
-    metrics = {
+    content = {
         **summary,
         "checkpoint_mark": checkpoint_mark(summary["checkpoint"]),
         "dataset": dict(predictions[0].dataset),
         **{part.split: final_scores(part.probabilities, part.labels, classes) for part in predictions},
     }
-    write_predictions(run / "predictions.csv", predictions, classes)
-    write_json(run / "metrics.json", metrics)
+    predictions_file.write(run / predictions_file.FILE, predictions, classes)
+    metrics = metrics_file.write(run / metrics_file.FILE, "training", content)
     final = predictions[-1]  # test where there is one, else val
     accuracy = metrics[final.split]["accuracy"]
     title = f"{run_name(run)}\n{summary['data']} {final.split} · n {len(final.labels):,} · accuracy {accuracy:.3f}"
     confusion = np.array(metrics[final.split]["confusion"])
-    figure = confusion_figure(confusion, classes, title=title, stamp=summary["stamp"])
-    save_figure(figure, run / "confusion.png")
-    history = read_history(run / "history.csv") if (run / "history.csv").exists() else {}
+    figure = figures.confusion_figure(confusion, classes, title=title, stamp=summary["stamp"])
+    figures.save(figure, run / "confusion.png")
+    path = run / history_file.FILE
+    history = history_file.read(path) if path.exists() else {}
     if history:
-        figure = curves_figure(history, summary["monitor"], summary["best_epoch"], summary["stamp"], run_name(run))
-        save_figure(figure, run / "curves.png")
+        figure = figures.curves_figure(
+            history, summary["monitor"], summary["best_epoch"], summary["stamp"], run_name(run)
+        )
+        figures.save(figure, run / "curves.png")
     return metrics
-
-
-def save_figure(figure: "Figure", path: Path, dpi: int = 150) -> None:
-    """Write a picture; where that cannot be done, say so and go on: the scores must not be lost for it."""
-    with if_possible(path), writing(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=dpi)
 
 
 def brief(predictions: Sequence[Predictions], classes: Sequence[str]) -> dict[str, Any]:
     """Return the averages alone, by split."""
     found = {part.split: final_scores(part.probabilities, part.labels, classes, resamples=0) for part in predictions}
     return {split: {key: scores[key] for key in ("n", *of_confusion())} for split, scores in found.items()}
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write plain data, readable and whole."""
-    with writing(path) as file:
-        file.write(json.dumps(values, indent=2) + "\n")
 
 
 def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) -> None:
@@ -215,54 +147,29 @@ def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) ->
     tell(*table, *(cell(text, style) for text, style in lines), cell(f"run: {run}"))
 
 
-def tell(*parts: Table | Text) -> None:
-    """Print tables and lines, and add them as plain text to the log file."""
-    console, uncoloured = Console(), Console(file=io.StringIO(), width=WIDTH, color_system=None)
-    for part in parts:
-        for one in (console, uncoloured):
-            one.print(part, soft_wrap=isinstance(part, Text), highlight=False)
-    text = "\n" + uncoloured.file.getvalue().rstrip()  # type: ignore[attr-defined]
-    record = log.makeRecord(log.name, logging.INFO, "", 0, text, (), None)  # an argument would be one line
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.handle(record)
-
-
-def said_of_tta(tta: str) -> str:
-    """Return what a table's title says of test-time augmentation."""
-    return "" if tta == "none" else f"; scores with tta={tta}"
-
-
-def class_table(parts: Mapping[str, Mapping[str, Any]], title: str, monitored: str = "") -> list[Table | Text]:
-    """Return a table of scores per class and their averages, one block of columns for each part.
-
-    Args:
-        parts: What is scored (``val``, ``test``, ...) to its scores, from :func:`fer.scores.metrics.final_scores`.
-        title: The table's title.
-        monitored: The score that is set in bold.
-    """
-
-    def cells(scores: Mapping[str, Any], name: str) -> list[str]:
-        values = scores["per_class"].get(name)
-        if values is None:
-            return ["", "", "", ""]
-        if not values["support"]:
-            return [NOTHING, NOTHING, NOTHING, "0"]
-        return [*(f"{values[key]:.3f}" for key in PER_CLASS), f"{values['support']:,}"]
-
-    classes = dict.fromkeys(name for scores in parts.values() for name in scores["per_class"])
-    rows = [[name, *(value for scores in parts.values() for value in cells(scores, name))] for name in classes]
-    rows.append([""] * (1 + 4 * len(parts)))
-    bold = []
-    averages = [
-        (column, score) for column in PER_CLASS for score in reversed(SCORES.values()) if score.averages == column
-    ]
-    for column, average in averages:
-        row = [average.title]
-        for scores in parts.values():
-            row += [average.text(scores[average.name]) if key == column else "" for key in PER_CLASS]
-            row.append(f"{scores['n']:,}")
-        bold += [len(rows)] if average.name == monitored else []
-        rows.append(row)
-    header = ["", *(f"{part}\n{column}" for part in parts for column in ("prec.", "recall", "F1", "n"))]
-    return fitted(title, header, rows, WIDTH, bold=bold)
+def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+    """Put the choices that runs differ by, and the final scores, into TensorBoard's HParams tab."""
+    choices = HydraConfig.get().runtime.choices
+    groups = ("model", "data", "transforms", "optimizer", "scheduler", "loss", "mixup", "experiment")
+    values: dict[str, Any] = {group: str(choices.get(group)) for group in groups}
+    values["callbacks"] = ",".join(name for name, node in config["callbacks"].items() if node)
+    for group in ("model", "optimizer", "scheduler", "loss", "mixup"):
+        values |= {f"{group}.{key}": value for key, value in flat(config[group]).items() if key != "_target_"}
+    values |= {f"data.{key}": config["data"].get(key) for key in ("batch_size", "image_size", "sampler", "classes")}
+    trainer_keys = ("max_epochs", "precision", "accumulate_grad_batches")
+    values |= {f"trainer.{key}": config["trainer"][key] for key in trainer_keys}
+    values["seed"] = config["seed"]
+    values["selected_on"] = "test" if config["data"]["select_on_test"] else "val"
+    # TensorBoard sorts by name and shows the first five: a space, which a page does not show, puts these in front.
+    values = {f" {k}" if k in ("model", "optimizer", "optimizer.lr") else k: v for k, v in values.items()}
+    values = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items()}
+    final = {
+        f"final/{split}_{score}": metrics[split][score]
+        for split in ("val", "test")
+        if split in metrics
+        for score in reported()
+    }
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(values, final, step=trainer.current_epoch)
+            logger.save()

@@ -97,7 +97,7 @@ def test_a_damaged_job_is_named_and_the_others_are_compared(
     monkeypatch.setattr(sweep, "_folder", jobs)
     sweep.report()
     said = capsys.readouterr().out
-    assert "job 0 failed: its metrics.json or history.csv is damaged" in said
+    assert "job 0 failed: its metrics.json or history.csv cannot be read" in said
     assert "best by score: job 1;" in said
 
 

@@ -22,7 +22,7 @@ from fer.datasets.fer2013_rows import rows_of
 from fer.datasets.ferplus import FERPlus
 from fer.datasets.ferplus_votes import COLUMNS, MODES, distributions, read_votes
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError
-from fer.files.run_files import read_history
+from fer.files import history
 from fer.training.checkpoint import load_module
 
 needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the real votes are not here")
@@ -374,7 +374,7 @@ def test_training_asks_for_what_the_raters_saw(
         wanted = -torch.where(targets > 0, log_p, -torch.inf).amax(1).mean()
     else:
         wanted = -(targets * log_p).sum(1).mean()
-    assert read_history(run / "history.csv")["train/loss"] == pytest.approx([wanted.item()], rel=1e-4)
+    assert history.read(run / "history.csv")["train/loss"] == pytest.approx([wanted.item()], rel=1e-4)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from fer.cli import continuing
 from fer.errors import ConfigError, FERError
 from fer.files import run_record
-from fer.training import run_folder
+from fer.training import opening
 from fer.training.module import FERModule
 
 Train = Callable[..., Path]
@@ -181,13 +181,13 @@ def test_a_job_killed_before_its_first_checkpoint_is_begun_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: RunMode
 ) -> None:
     composed = SimpleNamespace(output_subdir=".hydra", mode=mode)
-    monkeypatch.setattr(run_folder.HydraConfig, "get", lambda: composed)
+    monkeypatch.setattr(opening.HydraConfig, "get", lambda: composed)
     monkeypatch.setattr(run_record, "of_this_command", lambda config: run_record.RunRecord(["seed=1"]))
     run = stamped(tmp_path / "job", "seed=1")
     (run / "checkpoints" / "last.ckpt").unlink()
     if mode == RunMode.RUN:
         with pytest.raises(ConfigError, match="already holds a run"):
-            run_folder.open_run(run, {"ckpt": None})
+            opening.open_run(run, {"ckpt": None})
     else:
-        run_folder.open_run(run, {"ckpt": None})
+        opening.open_run(run, {"ckpt": None})
         assert (run / "config.yaml").exists()

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from fer.plots.tables import fitted, rounded, shortened
-from fer.training.results import class_table, tell
+from fer.plots.class_table import class_table
+from fer.plots.tables import fitted, rounded, shortened, tell
 
 
 def shown(width: int, *args: object, **options: object) -> str:

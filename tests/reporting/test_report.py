@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import TINY, Run
+from conftest import REPO, TINY, Run
 from fakes import write_image
 from scipy.stats import binomtest
 
@@ -366,14 +366,15 @@ def test_errors(run_here: Here, tmp_path: Path, capfd: pytest.CaptureFixture[str
 
 def test_a_dataset_is_known_again_by_its_content(tmp_path: Path) -> None:
     from fer.datasets.folder import Folder
-    from fer.reporting.comparison import Dataset
-    from fer.training.results import identity
+    from fer.files.metrics import Dataset, dataset_of
+    from fer.training.predict import identity
 
     def known(root: Path, **options: Any) -> Dataset:
         found = Folder(root=str(root), cache_dir=str(tmp_path / "cache"), **options)
         found.setup("fit")
-        noted = json.loads(json.dumps(identity(found)))
-        return Dataset(**{key: tuple(map(str, v)) if isinstance(v, list) else v for key, v in noted.items()})
+        noted = json.loads(json.dumps(identity(found).as_dict()))
+        assert dataset_of({"dataset": noted}, {}) == identity(found)
+        return dataset_of({"dataset": noted}, {})
 
     for label, name in enumerate(("happy", "sad", "fear")):
         for number in range(30):
@@ -389,3 +390,17 @@ def test_a_dataset_is_known_again_by_its_content(tmp_path: Path) -> None:
     assert not first.same(known(tmp_path / "other")), "of the same names"
     write_image(tmp_path / "x" / "happy" / "new.png", np.full((8, 8), 200, dtype=np.uint8))
     assert not first.same(known(tmp_path / "x")), "images were added"
+
+
+def test_what_must_be_fast_imports_neither_torch_nor_lightning(command: Run, tmp_path: Path) -> None:
+    done = command("runs=nowhere", module="fer.report", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.returncode == 2
+    assert "runs=nowhere: there is no such folder" in done.stderr
+    assert not set(re.findall(r"\| +(\w+)$", done.stderr, re.MULTILINE)) & {"torch", "pytorch_lightning", "numpy"}
+    rooms = ("files", "config", "reporting", "cli")
+    modules = [f"fer.{room}.{path.stem}" for room in rooms for path in (REPO / "fer" / room).glob("[!_]*.py")]
+    assert len(modules) > 20
+    imports = f"import sys, {', '.join(modules)}, fer.scores.registry"
+    (tmp_path / "fast_rooms.py").write_text(f"{imports}; print({{'torch', 'pytorch_lightning'}} & {{*sys.modules}})")
+    done = command(module="fast_rooms", env={"PYTHONPATH": f"{REPO}:{tmp_path}"})
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr

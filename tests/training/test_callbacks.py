@@ -1,7 +1,6 @@
 """What happens beside training."""
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from conftest import TINY, WITH_PICTURES, Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data
 
+from fer.errors import FERError
 from fer.training.callbacks import HistoryLogger, OptunaPruning
 from fer.training.module import FERModule
 
@@ -120,18 +120,18 @@ def test_history_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
     assert "train/loss_step" not in rows[0]
 
 
-def test_older_runs_counted_epochs_from_0(tmp_path: Path) -> None:
-    from fer.files.run_files import at_epoch, read_history, read_metrics
-
+def test_a_run_that_counted_epochs_from_0_goes_on_from_1(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     path.write_text("epoch,step,val/loss\n0,9,1.0\n1,19,0.5\n")
-    assert at_epoch(read_history(path), 2, "val/loss") == 0.5
-    HistoryLogger(path).log_metrics({"epoch": 2, "val/loss": 0.25}, step=29)  # a run gone on with
+    HistoryLogger(path).log_metrics({"epoch": 2, "val/loss": 0.25}, step=29)
     assert path.read_text() == "epoch,step,val/loss\n1,9,1.0\n2,19,0.5\n3,29,0.25\n"
-    for old in (True, False):
-        text = {"epochs": 2, "best_epoch": 0 + (not old), "last_epoch": {"epoch": 1 + (not old)}}
-        (tmp_path / "metrics.json").write_text(json.dumps(text))
-        assert read_metrics(tmp_path / "metrics.json") == {"epochs": 2, "best_epoch": 1, "last_epoch": {"epoch": 2}}
+
+
+def test_a_damaged_history_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,val/loss\n1,low\n")
+    with pytest.raises(FERError, match=r"history.csv: cannot be continued \(could not convert"):
+        HistoryLogger(path)
 
 
 def test_history_outlives_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,74 @@
+"""A model's answers on a split, each sample once: for the scores of a training, and for a test."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from fer.data.base import FERDataModule
+from fer.files.metrics import Dataset
+from fer.files.predictions import Predictions
+from fer.progress import ScoringProgress
+from fer.training.module import FERModule
+
+_SAMPLED = 2**26  # bytes of a dataset's images by which it is known again
+
+
+def scorer(run: Path, accelerator: str, precision: str, show_bar: bool) -> pl.Trainer:
+    """Return a trainer of one device, for :func:`predict`: several would pad a split with repeated samples."""
+    return pl.Trainer(
+        accelerator=accelerator, devices=1, precision=precision, logger=False,  # type: ignore[arg-type]
+        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
+        callbacks=[ScoringProgress(show_bar)], default_root_dir=str(run),
+    )  # fmt: skip
+
+
+def predict(module: FERModule, datamodule: FERDataModule, split: str, trainer: pl.Trainer) -> Predictions:
+    """Apply a model to a split, each sample once.
+
+    Args:
+        module: The model.
+        datamodule: The data.
+        split: ``train``, ``val``, ``test`` or ``all``.
+        trainer: From :func:`scorer`.
+    """
+    datamodule.trainer = None
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, ScoringProgress):
+            callback.what = f"scoring {split}"
+    batches: Any = trainer.predict(module, datamodule.eval_dataloader(split))
+    rows, labels, probabilities = (
+        torch.cat([batch[key] for batch in batches]).cpu().numpy() for key in ("row", "label", "probabilities")
+    )
+    # What chose the checkpoint was the test split, and is called by its name.
+    name = "test" if datamodule.select_on_test and split == "val" else split
+    return Predictions(name, rows, datamodule.samples.ids[rows], labels, probabilities, identity(datamodule).as_dict())
+
+
+def identity(datamodule: FERDataModule) -> Dataset:
+    """Return what tells a dataset from others of its name, wherever it stands: ``fer.report`` goes by it.
+
+    Splits and what is left out do not matter: scores of several folds or of cleaned data are of one dataset.
+    """
+    samples, root = datamodule.samples, getattr(datamodule, "root", None)
+    order = np.argsort(samples.ids, kind="stable")
+    names = np.array([*samples.classes, ""])  # the last is of what is in no class: -1
+    most = max(1, _SAMPLED // max(1, samples.images[:1].nbytes))
+    sampled = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), most)).astype(int))]
+    return Dataset(
+        name=datamodule.name,
+        root=None if root is None else str(Path(str(root)).resolve()),
+        classes=tuple(samples.classes),
+        ids=_digest("\0".join(samples.ids[order].tolist()).encode()),
+        labels=_digest("\0".join(names[samples.labels[order]].tolist()).encode()),
+        pixels=_digest(np.ascontiguousarray(samples.images[sampled]).tobytes()),
+        # Of another size, the same images have other pixels.
+        input=(*samples.images.shape[1:], datamodule.fit),
+    )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
