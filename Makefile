@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint benchmark constraints clean
+.PHONY: help setup train test lint docs benchmark constraints clean
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [ARGS="..."] [PYTHON=python3.12]'; echo
@@ -28,11 +28,15 @@ lint: setup ## check style, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+docs: setup ## build the documentation site into site/; any warning is an error
+	@$(BIN)/zensical build --strict --config-file mkdocs.yml
+	@echo 'built: site/index.html'
+
 benchmark: setup ## measure speed
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove what builds and tools leave behind; .venv, data and outputs stay
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist site .cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Version ranges alone would give every machine another set of packages; constraints.txt says which were tested.

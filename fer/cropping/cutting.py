@@ -12,9 +12,9 @@ import numpy.typing as npt
 from fer.cropping.photos import Photo
 from fer.data.pixels import open_image, read_image, reason
 from fer.files.atomic import writing
-from fer.files.faces_manifest import SAVED, Row, of_face
+from fer.files.faces_manifest import SAVED, Row
 from fer.framing.crop import crop
-from fer.framing.face import Detector, Face
+from fer.framing.face import LANDMARKS, Detector, Face
 from fer.framing.framing import Framing
 
 SEVERAL = ("largest", "all", "none")
@@ -79,7 +79,7 @@ class Cutter:
             if result == SAVED:
                 file = f"{name}_{number}.png" if self.several == "all" else f"{name}.png"
                 _save(pixels, self.to / file)
-            about = {**of_face(face.scaled(scale)), "sharpness": f"{sharpness(pixels):.0f}"}
+            about = {**described(face.scaled(scale)), "sharpness": f"{sharpness(pixels):.0f}"}
             rows.append(self._row(photo, stamp, face=number, faces=len(faces), file=file, result=result, **about))
         return rows
 
@@ -148,3 +148,16 @@ def _save(pixels: npt.NDArray[np.uint8], path: Path) -> None:
     _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     with writing(path, "wb") as file:
         file.write(encoded.tobytes())
+
+
+def described(face: Face) -> dict[str, str]:
+    """Return the manifest's columns that describe a face."""
+    points = [] if face.landmarks is None else face.landmarks.ravel().tolist()
+    assert len(points) in (0, 2 * len(LANDMARKS))
+    return {
+        "box": " ".join(f"{value:.1f}" for value in face.box),
+        "landmarks": " ".join(f"{value:.1f}" for value in points),
+        "score": f"{face.score:.2f}",
+        "size": f"{face.size:.0f}",
+        "roll": "" if face.roll is None else f"{face.roll:.1f}",
+    }

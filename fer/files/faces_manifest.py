@@ -7,7 +7,6 @@ from pathlib import Path
 
 from fer.errors import ConfigError
 from fer.files.csv_table import read_csv, write_csv
-from fer.framing.face import LANDMARKS, Face
 
 FILE = "manifest.csv"
 SAVED = "saved"
@@ -51,19 +50,6 @@ class Row:
 
 COLUMNS = tuple(field.name for field in fields(Row))
 _WHOLE = ("face", "faces", "bytes", "modified")
-
-
-def of_face(face: Face) -> dict[str, str]:
-    """Return the columns that describe a face."""
-    points = [] if face.landmarks is None else face.landmarks.ravel().tolist()
-    assert len(points) in (0, 2 * len(LANDMARKS))
-    return {
-        "box": " ".join(f"{value:.1f}" for value in face.box),
-        "landmarks": " ".join(f"{value:.1f}" for value in points),
-        "score": f"{face.score:.2f}",
-        "size": f"{face.size:.0f}",
-        "roll": "" if face.roll is None else f"{face.roll:.1f}",
-    }
 
 
 def write(folder: Path, rows: Iterable[Row]) -> None:

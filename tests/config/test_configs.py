@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import re
 from pathlib import Path
 
 import pytest
@@ -85,17 +84,6 @@ def test_every_optimizer_takes_a_step(name: str) -> None:
         assert parameter.isfinite().all(), key
         if key != "0.bias":  # which the batch norm takes out again
             assert not torch.equal(parameter, before[key]), key
-
-
-def test_the_readme_names_every_option() -> None:
-    readme = (REPO / "README.md").read_text()
-    missing = [
-        f"{group}={name}"
-        for group in set(group_names(CONF)) - {"logger"}
-        for name in option_names(CONF, group)
-        if not re.search(rf"[`=,]{name}[`,\]\s]", readme)
-    ]
-    assert not missing
 
 
 def test_every_config_says_what_it_is() -> None:
