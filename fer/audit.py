@@ -26,11 +26,13 @@ def audit(cfg: "DictConfig") -> None:
     environment.check()
     from pathlib import Path
 
+    import numpy as np
     from omegaconf import OmegaConf
 
     from fer.auditing import appearance, copies, exclusions, out_of_fold, report, suspect_labels
     from fer.build import build
     from fer.files import run_folder
+    from fer.framing import measure
     from fer.progress import step
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
@@ -59,6 +61,9 @@ def audit(cfg: "DictConfig") -> None:
     if other:
         with step(f"{config['copies']} copies across the two datasets"):
             across = copies.find_across(samples.images, other.images, config["copies"] == "near", config["similarity"])
+    framing = None
+    if config["framing"]:
+        framing = measure.told(samples.images, np.arange(len(samples)), datamodule.fit)
     suspects = None
     if config["suspect_labels"]:
         with step("labels that look wrong"):
@@ -75,7 +80,7 @@ def audit(cfg: "DictConfig") -> None:
     with step("report"):
         findings = report.Findings(
             datamodule.name, samples, looks, found, suspects, left_out,
-            against.name if other else "", other, across,
+            against.name if other else "", other, across, framing,
         )  # fmt: skip
         counts = report.write(run, config, findings)
     report.print_tables(counts, run)

@@ -33,7 +33,7 @@ def evaluate(cfg: "DictConfig") -> None:
     from fer.files import metrics, run_folder, run_record
     from fer.scores import seen_images
     from fer.scores.label_space import align
-    from fer.testing import evaluation
+    from fer.testing import evaluation, reframing
     from fer.training import predict
     from fer.training.checkpoint import load_checkpoint, load_module
 
@@ -47,12 +47,14 @@ def evaluate(cfg: "DictConfig") -> None:
     checkpoint = load_checkpoint(config["ckpt"])
     module = load_module(config["ckpt"], packages=config["trust"] if isinstance(config["trust"], list) else ())
     module.tta = config["tta"]
+    if config["frame"] == "match":
+        reframing.check(config["ckpt"], module.preprocess.framing)
 
     # The data: of the run itself, or any other, whose splits are left as they are.
     own = config.get("data") is None
     node = run_record.data_of(config["ckpt"], config["trust"]) if own else config["data"]
     seed = module.hparams["seed"] if own else config["seed"]
-    datamodule = build(evaluation.as_trained(node, module.preprocess, own), "data", seed=seed)
+    datamodule = build(evaluation.as_trained(node, module.preprocess, own, config["frame"]), "data", seed=seed)
     datamodule.setup("fit" if own else "test")
     split = evaluation.choose_split(datamodule, config["split"], own)
     space = align(module.classes, datamodule.classes, config["merge"])
@@ -60,8 +62,11 @@ def evaluate(cfg: "DictConfig") -> None:
 
     trainer = predict.scorer(run, config["accelerator"], config["precision"], show_bar=config["progress"])
     predictions = predict.predict(module, datamodule, split, trainer)
+    reframed = None
+    if config["frame"] == "match":
+        reframed = reframing.predict(module, datamodule, split, trainer)
     found = seen_images.find(checkpoint, datamodule.samples.images, predictions.rows)
-    scores = evaluation.write(run, config, predictions, datamodule, space, found, mark)
+    scores = evaluation.write(run, config, predictions, datamodule, space, found, mark, reframed)
     evaluation.print_tables(scores, run)
 
 

@@ -35,6 +35,7 @@ def train(cfg: "DictConfig") -> float | None:
     from fer.build import build
     from fer.cli import run_check
     from fer.files import run_record
+    from fer.framing import measure
     from fer.models import preprocessing
     from fer.training import features, launch, opening, predict, results, resume
     from fer.training.callbacks import HistoryLogger, KeepHistory
@@ -78,7 +79,9 @@ def train(cfg: "DictConfig") -> float | None:
         model_input = replace(model_input, framing=resume.framing(resumed))
         del resumed  # Lightning reads it once more
     elif config["framing"] and first and not config["preview"]:
-        model_input = replace(model_input, framing=opening.measure_framing(datamodule))
+        model_input = replace(
+            model_input, framing=measure.told(datamodule.samples.images, datamodule.rows("train"), datamodule.fit)
+        )
     module = FERModule(
         classes=list(classes),
         preprocessing=model_input.as_dict(),

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from fer.config.quoting import quoted
 from fer.data.samples import SPLITS
+from fer.framing.framing import Framing
 
 Lines = list[list[str]]
 
@@ -140,7 +141,8 @@ def summary(counts: Mapping[str, Any]) -> list[str]:
             f"Balance: {least} has {min(totals):,} images, {most} {max(totals):,}: see loss.class_weights=balanced and "
             f"data.sampler=weighted."
         )
-    return lines or ["Nothing unusual was found."]
+    lines = lines or ["Nothing unusual was found."]
+    return [*lines, *([f"Faces: {Framing.from_dict(counts['framing'])}."] if counts["framing"] else [])]
 
 
 def advice(counts: Mapping[str, Any], run: Path) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from fer.data.samples import Samples
 from fer.display import cell, say
 from fer.files.csv_table import write_csv
 from fer.files.text import write_json
+from fer.framing.framing import Framing
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Findings:
         other_name: The name of the dataset in which copies were searched; empty if there is none.
         other: That dataset.
         across: Copies of images of the first in the second.
+        framing: How faces stand in its images; None if that was not or could not be measured.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Findings:
     other_name: str = ""
     other: Samples | None = None
     across: near_copies.Pairs | None = None
+    framing: Framing | None = None
 
     @property
     def disputed(self) -> near_copies.Pairs:
@@ -155,6 +158,7 @@ def _counts(config: Mapping[str, Any], found: Findings) -> dict[str, Any]:
                 near_copies.Pairs._make(values[:_LISTED] for values in disputed), samples, samples
             ),
         },
+        "framing": found.framing and found.framing.as_dict(),
         "against": None,
         "suspect_labels": None,
         "exclude": {

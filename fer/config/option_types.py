@@ -180,6 +180,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "split": (None, "train", "val", "test", "all"),
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "copies": ("exact", "near"),
+    "frame": (None, "match"),
     "several": ("largest", "all", "none"),
 }
 # Of keys that are lists, what may stand in them.

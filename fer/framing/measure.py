@@ -1,5 +1,6 @@
 """Measuring the framing of images: how large, how central and how upright their faces stand."""
 
+import logging
 from collections.abc import Iterator
 
 import cv2
@@ -8,10 +9,13 @@ import numpy.typing as npt
 
 from fer.data import squares
 from fer.data.squares import DEFAULT_FIT
+from fer.errors import FERError
 from fer.framing.centerface import Accurate, installed
 from fer.framing.detectors import Fast
 from fer.framing.face import Face
 from fer.framing.framing import Framing
+
+log = logging.getLogger(__name__)
 
 LOOKED_AT = 150
 """Images, evenly spread: the median eye distance is then known to 1 % of the side, after 2 s."""
@@ -61,6 +65,17 @@ def framing(
     )  # fmt: skip
 
 
+def told(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], fit: str = DEFAULT_FIT) -> Framing | None:
+    """Measure the framing and say it in the log; say why, and return None, where that cannot be."""
+    try:
+        found = framing(images, rows, fit)
+    except FERError as error:  # the detector's package is missing
+        log.info("faces  how they stand in the images is not measured: %s. To leave it out: framing=false", error)
+        return None
+    log.info("faces  %s", found or "too few were found in the images to say how they stand in them")
+    return found
+
+
 def faces(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], fit: str = DEFAULT_FIT) -> Iterator[Face | None]:
     """Find the face in each of some images that show one.
 
@@ -85,7 +100,7 @@ def faces(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], fit: str =
         canvas = np.full((side + 2 * border, side + 2 * border, 3), _GREY, np.uint8)
         canvas[border:-border, border:-border] = brought if brought.ndim == 3 else brought[..., None]
         inside = (face.moved(-border, -border).scaled(1 / side) for face in detector.at_scale(canvas, 1.0))
-        yield next((face for face in inside if _is_central(face)), None)
+        yield max(filter(_is_inside, inside), key=lambda face: face.size * face.score, default=None)
 
 
 def best_detector() -> Accurate | Fast:
@@ -97,9 +112,10 @@ def best_detector() -> Accurate | Fast:
     return Accurate(min_score=_MIN_SCORE) if installed() else Fast(min_score=_MIN_SCORE)
 
 
-def _is_central(face: Face) -> bool:
-    """Whether the image's middle lies in the face: others are a neighbour's, or none."""
-    return face.box[0] < 0.5 < face.box[2] and face.box[1] < 0.5 < face.box[3]
+def _is_inside(face: Face) -> bool:
+    """Whether the face's middle lies in the image: others are made of its border."""
+    left, top, right, bottom = face.box
+    return 0 <= left + right <= 2 and 0 <= top + bottom <= 2
 
 
 def _middle(values: object) -> float:

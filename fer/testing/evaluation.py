@@ -25,6 +25,7 @@ from fer.scores.metrics import CALIBRATION_BINS, final_scores
 from fer.scores.protocol import leak_line, stamp_of_test
 from fer.scores.registry import SCORES, Score, of_confusion
 from fer.scores.seen_images import Seen
+from fer.testing.reframing import Reframed
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -53,18 +54,19 @@ def choose_split(datamodule: FERDataModule, asked: str | None, own: bool) -> str
     return asked
 
 
-def as_trained(data: Mapping[str, Any], trained: Preprocessing, own: bool) -> dict[str, Any]:
+def as_trained(data: Mapping[str, Any], trained: Preprocessing, own: bool, frame: str | None = None) -> dict[str, Any]:
     """Fill in what a checkpoint knows of its input, where the user does not say otherwise: image size and fit.
 
     Args:
         data: The ``data`` node.
         trained: The checkpoint's preprocessing.
         own: Whether the data is that of the checkpoint's own run, whose images have their size.
+        frame: ``match`` to keep larger images at twice the size, of which a part may be cut out.
     """
     data = dict(data)
     said = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
     if not own and "image_size" in data and "data.image_size" not in said:
-        data["image_size"] = trained.image_size
+        data["image_size"] = trained.image_size * (2 if frame == "match" else 1)
     dataset = locate(data.get("_target_"), "data")
     if data.get("fit") is None and getattr(dataset, "own_fit", "") is None:
         data["fit"] = trained.fit
@@ -98,6 +100,7 @@ def write(
     space: LabelSpace,
     seen: Seen,
     mark: str | None = None,
+    reframed: Reframed | None = None,
 ) -> dict[str, Any]:
     """Write ``metrics.json``, ``predictions.csv``, ``confusion.png``, ``reliability.png`` and ``mistakes.png``.
 
@@ -109,6 +112,7 @@ def write(
         space: How the classes meet.
         seen: Which images the model was fitted to or chosen on; of the same rows as the predictions.
         mark: What tells the checkpoint from the run's later ones, from :func:`fer.files.run_folder.checkpoint_mark`.
+        reframed: The model's answers on the same images, cut to its framing.
 
     Returns:
         What stands in ``metrics.json``.
@@ -150,6 +154,10 @@ def write(
     }
     if 0 < copies.sum() < len(kept):
         metrics["clean"] = final_scores(p[~copies], labels[~copies], space.classes, **options)
+    if reframed is not None:
+        again = space.probabilities(reframed.probabilities)[kept]
+        scores = final_scores(again, labels, space.classes, **options)
+        metrics["reframed"] = scores | {"faces_found": float(reframed.found[kept].mean())}
     metrics["slices"] = _slices(datamodule, rows, p, labels, space, options)
 
     title = f"{datamodule.name} {predictions.split} · n {len(kept):,} · accuracy {metrics['test']['accuracy']:.3f}"
@@ -197,6 +205,8 @@ def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
         parts["common classes only"] = metrics["restricted"]
     if "clean" in metrics:
         parts["unseen images only"] = metrics["clean"]
+    if "reframed" in metrics:
+        parts["framed as trained on"] = metrics["reframed"]
     averages = [s for s in SCORES.values() if s.source == "probabilities" or (s.source == "confusion" and s.each_epoch)]
     lines = []
     for name, scores in parts.items():
@@ -216,6 +226,9 @@ def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
         ]
         tables += fitted(f"by {attribute}", [attribute, *header], lines, WIDTH)
     said = [cell(leak_line(metrics["seen"]))]
+    if "reframed" in metrics:
+        share = metrics["reframed"]["faces_found"]
+        said.append(cell(f"framed as trained on: a face was found in {100 * share:.0f} % of the images"))
     said += [cell(metrics["stamp"], "bold red")] if metrics["stamp"] else []
     tell(*tables, *said, cell(f"test: {run}"))
 

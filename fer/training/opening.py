@@ -15,10 +15,8 @@ from fer import __version__, environment
 from fer.config.groups import flat
 from fer.data.base import FERDataModule
 from fer.data.samples import SPLITS
-from fer.errors import ConfigError, FERError
+from fer.errors import ConfigError
 from fer.files import run_folder, run_lock, run_record
-from fer.framing import measure
-from fer.framing.framing import Framing
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -100,17 +98,6 @@ def describe(datamodule: FERDataModule, module: FERModule, trainer: pl.Trainer, 
         name, f"{parameters:,}", frozen, size.image_size, size.image_size, colour, size.fit,
     )  # fmt: skip
     log.info("run    %s", run)
-
-
-def measure_framing(datamodule: FERDataModule) -> Framing | None:
-    """Measure how faces stand in the training images; say why where that cannot be."""
-    try:
-        found = measure.framing(datamodule.samples.images, datamodule.rows("train"), datamodule.fit)
-    except FERError as error:  # the detector's package is missing
-        log.info("faces  how they stand in the images is not measured: %s. To leave it out: framing=false", error)
-        return None
-    log.info("faces  %s", found or "too few were found in the images to say how they stand in them")
-    return found
 
 
 def _device(trainer: pl.Trainer) -> str:

@@ -13,6 +13,8 @@ from conftest import REPO
 from fakes_audit import CLASSES, Images, pictures
 from PIL import Image
 
+from fer.framing.framing import Framing
+
 
 def save(root: Path, name: str, image: Images, **options: int) -> None:
     path = root / name
@@ -250,3 +252,14 @@ def test_copies_in_a_dataset_that_was_not_named(
 ) -> None:
     run_here("fer.audit", "data=folder", f"data.root={planted}", "copies=exact", "suspect_labels=false", *args)
     assert ("in_against leaves out nothing" in capfd.readouterr().out) == warned
+
+
+def test_how_faces_stand_is_shown(run_here: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    out = run_here(
+        "fer.audit", "data=synthetic", "data.num_samples=70", "copies=exact", "suspect_labels=false", "pictures=0",
+        "framing=true",
+    )  # fmt: skip
+    framing = json.loads((out / "audit.json").read_text())["framing"]
+    assert framing["eye_distance"] == pytest.approx(0.38, abs=0.05)
+    assert f"Faces: {Framing.from_dict(framing)}." in capsys.readouterr().out
+    assert "Faces: eyes" in (out / "audit.html").read_text()
