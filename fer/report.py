@@ -27,23 +27,23 @@ def report(cfg: "DictConfig") -> None:
 
     from fer.display import say
     from fer.plots.tables import fitted
-    from fer.reporting import comparison, outputs, run_tables
+    from fer.reporting import comparison, mcnemar, outputs
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     folder, score = Path(config["output_dir"]), config["score"]
     console = Console()
     found = comparison.find(config["runs"], score)
-    mcnemar = run_tables.mcnemar(found) if len(found.runs) == 2 else ([], [])
+    compared: mcnemar.Compared = mcnemar.compare(found) if len(found.runs) == 2 else ([], [])
 
     folder.mkdir(parents=True, exist_ok=True)
-    outputs.write_tables(folder, found, score, mcnemar)
-    outputs.page(found, score, mcnemar).write(folder / "report.html")
+    outputs.write_tables(folder, found, score, compared)
+    outputs.page(found, score, compared).write(folder / "report.html")
 
     for group in found.groups:
         for part in outputs.on_terminal(group, score):
             console.print(part, soft_wrap=isinstance(part, Text))
-    rows, refused = mcnemar
-    for part in fitted(run_tables.mcnemar_title(found, longest=18), run_tables.MCNEMAR_HEADER, rows) if rows else []:
+    rows, refused = compared
+    for part in fitted(mcnemar.title(found, longest=18), mcnemar.HEADER, rows) if rows else []:
         console.print(part, soft_wrap=isinstance(part, Text))
     for line in [*refused, *found.stale]:
         say(console, line)

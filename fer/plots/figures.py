@@ -16,8 +16,6 @@ from matplotlib.figure import Figure, FigureBase
 
 from fer.display import plain
 from fer.files.atomic import if_possible, writing
-from fer.plots.importance import Axis
-from fer.scores.registry import lower_is_better
 
 matplotlib.rcParams["text.parse_math"] = False  # in a name, "$" begins no formula
 warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")  # a name of another script: boxes
@@ -278,53 +276,6 @@ def overlay_figure(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Fi
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=2)
-    return figure
-
-
-def parallel_coordinates_figure(axes: Sequence[Axis], score: Axis) -> Figure:
-    """Draw each job of a sweep as a line through its choices to its score: the better, the darker.
-
-    Args:
-        axes: The choices.
-        score: The score, drawn last; of a loss, less is better.
-    """
-    scales = [*axes, score]
-    figure = Figure(figsize=(2.2 + 1.5 * len(scales), 5), layout="constrained")
-    plot = figure.subplots()
-    colours = colormaps["viridis_r"]
-    good = 1 - score.places if lower_is_better(score.name) else score.places
-    for job in np.argsort(good, kind="stable"):  # the best ones on top
-        places = [scale.places[job] for scale in scales]
-        plot.plot(places, color=colours(0.1 + 0.9 * good[job]), linewidth=1 + 1.5 * good[job], alpha=0.9)
-    for position, scale in enumerate(scales):
-        plot.axvline(position, color="black", linewidth=0.8)
-        for place, label in scale.ticks:
-            plot.annotate(
-                shortened(label, 16), (position, place), (4, 0), textcoords="offset points", va="center", fontsize=8,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
-            )  # fmt: skip
-    plot.set_xticks(range(len(scales)), [shortened(scale.name) for scale in scales], rotation=25, ha="right")
-    plot.set(xlim=(-0.1, len(scales) - 0.5), ylim=(-0.05, 1.05), yticks=[])
-    plot.set_title(f"{len(good)} jobs; the best are darkest", fontsize=11)
-    plot.spines[:].set_visible(False)
-    return figure
-
-
-def importance_figure(importances: Mapping[str, float], title: str) -> Figure:
-    """Draw a bar for each choice of a sweep: how much of the score it explains.
-
-    Args:
-        importances: Config key to its share, the largest first.
-        title: What the bars are of.
-    """
-    figure = Figure(figsize=(7, 1.2 + 0.35 * len(importances)), layout="constrained")
-    plot = figure.subplots()
-    names, shares = [shortened(name) for name in importances], [100 * share for share in importances.values()]
-    plot.bar_label(plot.barh(names, shares), fmt="%.0f %%", padding=3, fontsize=9)
-    plot.invert_yaxis()
-    plot.set(xlim=(0, 1.12 * max(1.0, *shares)), xlabel="share of importance (%)")
-    plot.set_title(title, fontsize=11)
-    plot.spines[["top", "right"]].set_visible(False)
     return figure
 
 

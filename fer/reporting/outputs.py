@@ -8,9 +8,9 @@ from fer.display import cell, latex, markdown, plain
 from fer.files.atomic import writing
 from fer.files.csv_table import write_csv
 from fer.plots.tables import fitted, shortened
-from fer.reporting import run_tables
-from fer.reporting.comparison import Found, Group, Run
-from fer.reporting.run_tables import COLUMNS, MCNEMAR_HEADER, MCNEMAR_NOTE, TRAIN, Cell, ScoreTable, lead_lines
+from fer.reporting import mcnemar, run_tables
+from fer.reporting.run_tables import COLUMNS, TRAIN, Cell, ScoreTable, lead_lines
+from fer.reporting.runs import Found, Group, Run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,10 +75,10 @@ def _texts(
     return [*table.words, *table.columns], rows
 
 
-def write_tables(folder: Path, found: Found, score: str, mcnemar: tuple[list[list[str]], list[str]]) -> None:
+def write_tables(folder: Path, found: Found, score: str, compared: mcnemar.Compared) -> None:
     """Write ``report.csv``, ``report.md`` and ``report.tex``."""
     _write_csv(folder / "report.csv", found, score)
-    _write_markdown(folder / "report.md", found, score, mcnemar)
+    _write_markdown(folder / "report.md", found, score, compared)
     _write_latex(folder / "report.tex", found, score)
 
 
@@ -102,7 +102,7 @@ def _write_csv(path: Path, found: Found, score: str) -> None:
     write_csv(path, list(map(plain, header)), [list(map(plain, line)) for line in lines])
 
 
-def _write_markdown(path: Path, found: Found, score: str, mcnemar: tuple[list[list[str]], list[str]]) -> None:
+def _write_markdown(path: Path, found: Found, score: str, compared: mcnemar.Compared) -> None:
     def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
         return ["| " + " | ".join(line) + " |" for line in [list(map(markdown, header)), ["---"] * len(header), *rows]]
 
@@ -124,10 +124,10 @@ def _write_markdown(path: Path, found: Found, score: str, mcnemar: tuple[list[li
             lines += [f"- {markdown(line)}" for line in lead_lines(means)] + [""]
         header, rows = run_tables.class_table(group.runs)
         lines += ["F1 per class:", "", *table(header, (list(map(markdown, row)) for row in rows)), ""]
-    rows, refused = mcnemar
+    rows, refused = compared
     if rows or refused:
-        lines += [f"## {markdown(run_tables.mcnemar_title(found))}", ""]
-        lines += [*table(MCNEMAR_HEADER, (list(map(markdown, row)) for row in rows)), "", MCNEMAR_NOTE] if rows else []
+        lines += [f"## {markdown(mcnemar.title(found))}", ""]
+        lines += [*table(mcnemar.HEADER, (list(map(markdown, row)) for row in rows)), "", mcnemar.NOTE] if rows else []
         lines += ["", *(f"- {markdown(line)}" for line in refused)]
     lines += ["## Notes", "", f"- {COLUMNS}", f"- {TRAIN}"]
     lines += [f"- {markdown(line)}" for line in [*found.stale, *found.skipped]]
@@ -176,7 +176,7 @@ def _write_latex(path: Path, found: Found, score: str) -> None:
         file.write("\n".join(lines).replace("±", "$\\pm$") + "\n")
 
 
-def page(found: Found, score: str, mcnemar: tuple[list[list[str]], list[str]]) -> "Page":
+def page(found: Found, score: str, compared: mcnemar.Compared) -> "Page":
     """Return the HTML page."""
     from fer.plots.page import Page
 
@@ -185,13 +185,13 @@ def page(found: Found, score: str, mcnemar: tuple[list[list[str]], list[str]]) -
     pictured = sorted(found.groups, key=lambda group: -len(group.runs))[:_PICTURED]
     for group in found.groups:
         _add_group(made, group, score, curves=any(group is one for one in pictured))
-    rows, refused = mcnemar
+    rows, refused = compared
     if rows or refused:
         made.section("McNemar's test")
-        made.text(run_tables.mcnemar_title(found))
+        made.text(mcnemar.title(found))
         if rows:
-            made.table(MCNEMAR_HEADER, rows)
-            made.text(MCNEMAR_NOTE, "note")
+            made.table(mcnemar.HEADER, rows)
+            made.text(mcnemar.NOTE, "note")
         for line in refused:
             made.text(line)
     made.section("Notes")

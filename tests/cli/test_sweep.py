@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from fer.cli import sweep
+from fer.cli import sweep, sweep_jobs, sweep_table
 from fer.plots.importance import importances, make_axis
 
 
@@ -40,9 +40,9 @@ def jobs(tmp_path: Path) -> Path:
 def test_the_best_job_is_chosen_by_score_or_by_generalisation_gap(
     jobs: Path, select_by: str, chosen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = sweep.collect(jobs)
+    rows = sweep_jobs.collect(jobs)
     assert [row["gap"] for row in rows] == pytest.approx([1.0, 0.1, -0.2, 0.0])
-    best = sweep.choose(rows, select_by)
+    best = sweep_jobs.choose(rows, select_by)
     assert best is not None
     assert best["job"] == chosen
     monkeypatch.setattr(sweep, "_folder", jobs)
@@ -114,7 +114,7 @@ def test_a_table_of_80_columns_cuts_no_number(
         ]
         (jobs / str(number) / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(choices))
     monkeypatch.setattr(sweep, "_folder", jobs)
-    monkeypatch.setattr(sweep, "_draw", lambda *args: None)
+    monkeypatch.setattr(sweep_table, "draw", lambda *args: None)
     sweep.report()
     table = capsys.readouterr().out.partition("best by")[0]
     assert max(map(len, table.splitlines())) <= 80
@@ -134,7 +134,7 @@ def test_no_seed_is_the_best(jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_no_job_is_chosen_where_none_has_a_score(tmp_path: Path) -> None:
-    assert sweep.choose([{"job": "0", "error": "did not finish"}], "gap") is None
+    assert sweep_jobs.choose([{"job": "0", "error": "did not finish"}], "gap") is None
 
 
 def test_an_axis_lays_numbers_out_by_size_and_words_side_by_side() -> None:

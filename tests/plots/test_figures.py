@@ -5,7 +5,7 @@ from matplotlib.colors import to_rgb
 
 from fer.data.samples import Samples
 from fer.plots import figures
-from fer.plots.importance import make_axis
+from fer.plots.importance import make_axis, parallel_coordinates_figure
 from fer.testing import mistakes
 
 
@@ -43,7 +43,7 @@ def test_the_best_jobs_are_the_darkest() -> None:
     axes = [make_axis("optimizer.lr", ["0.1", "0.2", "0.3"])]
     for monitor, best in (("val/accuracy", 2), ("val/loss", 0)):
         values = [0.1, 0.5, 0.9]
-        figure = figures.parallel_coordinates_figure(axes, make_axis(monitor, values))
+        figure = parallel_coordinates_figure(axes, make_axis(monitor, values))
         lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2][:3]
         light = {float(line.get_ydata()[-1]): sum(to_rgb(line.get_color())) for line in lines}
         assert min(light, key=light.__getitem__) == best / 2

@@ -299,7 +299,7 @@ def test_command_line_and_help(trained: Path, command: Run, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "macro F1" in done.stdout
     assert (tmp_path / "out" / "metrics.json").is_file()
-    assert "fer.test scores a checkpoint" in command("--help", module="fer.test").stdout
+    assert "fer.test: score a checkpoint" in command("--help", module="fer.test").stdout
 
 
 def test_nothing_is_overwritten(trained: Path, run_here: Here, capfd: pytest.CaptureFixture[str]) -> None:

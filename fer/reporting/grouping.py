@@ -1,0 +1,99 @@
+"""Runs in a group for each dataset, best first; names that tell runs, datasets and tests apart."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from fer.files.metrics import Dataset
+from fer.reporting.runs import Group, Run
+from fer.scores.registry import SCORES
+
+
+def grouped(runs: Sequence[Run], score: str) -> list[Group]:
+    """Part runs by dataset, the best first by a score; name runs, datasets and the tests' columns."""
+    datasets: list[Dataset] = []
+
+    def known(dataset: Dataset) -> Dataset:
+        found = next((other for other in datasets if other.same(dataset)), None)
+        if found is None:
+            datasets.append(dataset)
+        return found or dataset
+
+    for run in runs:
+        run.dataset = known(run.dataset) if run.dataset else None
+        for test in run.tests.values():
+            test.dataset = known(test.dataset)
+    labels = dict(zip(map(id, datasets), _labels(datasets), strict=True))
+    tests = [test for run in runs for test in run.tests.values()]
+    sizes: dict[str, set[int]] = {}
+    for test in tests:
+        test.column = " ".join((labels[id(test.dataset)], *test.kind))
+        sizes.setdefault(test.column, set()).add(test.metrics["test"]["n"])
+    for test in tests:
+        if len(sizes[test.column]) > 1:  # classes or images were left out: scores of other images
+            test.column += f" (n {test.metrics['test']['n']:,})"
+    for run in runs:
+        found, run.tests = list(run.tests.values()), {}
+        for test in sorted(found, key=lambda test: str(test.folder)):
+            if any(test.metrics["test"] == other.metrics["test"] for other in run.tests.values()):
+                continue  # the same test, made twice
+            test.column = _free(test.column, run.tests)
+            run.tests[test.column] = test
+    for run, name in zip(runs, short_names([run.folder for run in runs]), strict=True):
+        run.name = name
+    groups = [
+        Group(labels[id(dataset)], dataset, sorted((r for r in runs if r.dataset is dataset), key=_rank(score)))
+        for dataset in datasets
+        if any(run.dataset is dataset for run in runs)
+    ]
+    groups.sort(key=lambda group: group.label)
+    if elsewhere := [run for run in runs if run.dataset is None]:
+        groups.append(Group("checkpoints whose runs are not here", None, sorted(elsewhere, key=lambda run: run.name)))
+    return groups
+
+
+def _rank(score: str) -> Callable[[Run], tuple[float, str]]:
+    """Order by a score on validation; what has none comes last."""
+
+    def rank(run: Run) -> tuple[float, str]:
+        return (SCORES[score].sign * run.metrics["val"][score] if "val" in run.metrics else float("inf"), run.name)
+
+    return rank
+
+
+def _labels(datasets: Sequence[Dataset]) -> list[str]:
+    """Name datasets by what tells them apart: their name, folder, number of classes; else a number."""
+    labels = [dataset.name for dataset in datasets]
+    for number, dataset in enumerate(datasets):
+        others = [i for i, other in enumerate(datasets) if other.name == dataset.name]
+        if len(others) == 1:
+            continue
+        roots = [datasets[i].root or "" for i in others]
+        parts = []
+        if len(set(roots)) > 1 and dataset.root:
+            distinct = sorted(set(filter(None, roots)))
+            parts.append(short_names([Path(root) for root in distinct])[distinct.index(dataset.root)])
+        if len({datasets[i].classes for i in others}) > 1 and dataset.classes:
+            parts.append(f"{len(dataset.classes)} classes")
+        labels[number] = f"{dataset.name} ({', '.join(parts)})" if parts else dataset.name
+    return [
+        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
+        for i, label in enumerate(labels)
+    ]
+
+
+def _free(name: str, taken: Mapping[str, object]) -> str:
+    number = 2
+    free = name
+    while free in taken:
+        free, number = f"{name} #{number}", number + 1
+    return free
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """Leave out the part of the paths that all folders share."""
+    if len(folders) == 1:
+        return ["/".join(folders[0].parts[-2:])]
+    shared = 0
+    while len({folder.parts[shared] if len(folder.parts) > shared else "" for folder in folders}) == 1:
+        shared += 1
+    return [str(Path(*folder.parts[min(shared, len(folder.parts) - 1) :])) for folder in folders]
