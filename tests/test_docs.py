@@ -33,7 +33,7 @@ def blocks(page: Path) -> Iterator[tuple[int, str]]:
 def lines(page: Path) -> Iterator[tuple[int, str]]:
     for number, block in blocks(page):
         for line in block.replace("\\\n", " ").splitlines():
-            if line.strip():
+            if line.strip() and not line.startswith("#"):
                 yield number, line.strip()
 
 
@@ -140,6 +140,12 @@ def test_a_circle_of_imports_is_named() -> None:
     with pytest.raises(ValueError, match="a -> b -> a"):
         house["levels"]({"a": {"b"}, "b": {"a"}})
     assert house["needed"]({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == [("a", "b"), ("b", "c")]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_every_command_is_in_the_table(page: str) -> None:
+    text = (REPO / page).read_text()
+    assert not [name for name in COMMANDS if f"\n| `fer.{name}` |" not in text]
 
 
 def test_the_readme_is_short() -> None:
