@@ -158,6 +158,9 @@ _RANGES: dict[str, tuple[float, bool, float, bool]] = {
     "callbacks.pruning.startup_trials": _FROM_0,
     "callbacks.pruning.warmup_epochs": _FROM_0,
     "seed": (0, True, 2**32 - 1, True),
+    "images": _FROM_1,
+    "tolerance": _ABOVE_0,
+    "max_drop": _SHARE,
     "resamples": (0, True, 100_000, True),
     "mistakes": (0, True, 1000, True),
     "similarity": (0.65, True, 1, True),
@@ -182,6 +185,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "copies": ("exact", "near"),
     "frame": (None, "match"),
     "several": ("largest", "all", "none"),
+    "format": ("onnx", "torch_export", "safetensors"),
 }
 # Of keys that are lists, what may stand in them.
 _ITEMS: dict[str, tuple[str, ...]] = {

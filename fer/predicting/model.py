@@ -9,10 +9,12 @@ import numpy.typing as npt
 import torch
 
 from fer.errors import ConfigError, FERError
+from fer.files.export import is_export
 from fer.framing.crop import DEFAULT_MARGIN, crop
 from fer.framing.detectors import DEFAULT, build_detector
 from fer.framing.face import Detector, Face
 from fer.predicting import pictures
+from fer.predicting.exported import ExportedNetwork
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.pictures import Picture
 from fer.training.checkpoint import load_module
@@ -43,7 +45,7 @@ class Model:
 
     def __init__(
         self,
-        module: FERModule,
+        module: FERModule | ExportedNetwork,
         detector: Detector | None = None,
         margin: float = DEFAULT_MARGIN,
         batch_size: int = 64,
@@ -56,7 +58,7 @@ class Model:
         return tuple(self.module.classes)
 
     def __repr__(self) -> str:
-        name = getattr(self.module.net, "name", type(self.module.net).__name__)
+        name = self.module.name
         return f"<fer model: {name}, {len(self.classes)} classes: {', '.join(self.classes)}>"
 
     @overload
@@ -169,7 +171,7 @@ def load(
     Everything about the model comes from its checkpoint: network, classes, preprocessing. Nothing in it is run.
 
     Args:
-        path: A run's folder (its best checkpoint is taken) or a checkpoint.
+        path: A run's folder (its best checkpoint is taken), a checkpoint, or an export of ``fer.export``.
         detector: What finds faces: ``fast``, ``accurate`` or ``haar``; ``none`` (or None) for images that are faces
             already, as a dataset's are.
         device: ``cpu``, ``gpu``, ``mps``, or ``auto`` for the best that there is.
@@ -188,7 +190,12 @@ def load(
     found = None if detector in (None, "none") else build_detector(str(detector))
     if found is not None:
         found.detect(np.zeros((64, 64, 3), np.uint8))  # its tables are made by the first call, which must be alone
-    module = load_module(Path(path).expanduser(), packages=trust)
+    path = Path(path).expanduser()
+    if is_export(path):
+        if tta != "none" or device not in ("auto", "cpu"):
+            raise ConfigError(f"{path}: is an export, which runs on the CPU, without test-time augmentation.")
+        return Model(ExportedNetwork(path), found, margin, batch_size)
+    module = load_module(path, packages=trust)
     module.tta = tta
     module.to(_device(device))
     return Model(module, found, margin, batch_size)

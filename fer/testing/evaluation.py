@@ -76,7 +76,7 @@ def as_trained(data: Mapping[str, Any], trained: Preprocessing, own: bool, frame
 def describe(ckpt: str, module: FERModule, datamodule: FERDataModule, split: str, space: LabelSpace) -> None:
     """Say what is about to be tested on what, and how the classes meet."""
     size = module.preprocess
-    name = getattr(module.net, "name", type(module.net).__name__)
+    name = module.name
     colour = "grey" if size.channels == 1 else "RGB"
     log.info(
         "model  %s from %s, input %dx%d %s, fit=%s", name, ckpt, size.image_size, size.image_size, colour, size.fit

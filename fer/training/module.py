@@ -90,6 +90,11 @@ class FERModule(pl.LightningModule):
         self.tta = "none"  # set before prediction, see fer.training.predict
         self.train_size: int | None = None  # of training images where a callback changes it; None for the input's own
 
+    @property
+    def name(self) -> str:
+        """The network's name: timm's, or its class."""
+        return str(getattr(self.net, "name", type(self.net).__name__))
+
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, float (B, C), for images as stored: uint8 (B, H, W) or (B, H, W, 3)."""
         return self.net(self._input(images))  # type: ignore[no-any-return]

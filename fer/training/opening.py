@@ -89,7 +89,7 @@ def describe(datamodule: FERDataModule, module: FERModule, trainer: pl.Trainer, 
     parameters = sum(p.numel() for p in module.net.parameters())
     trainable = sum(p.numel() for p in module.net.parameters() if p.requires_grad)
     frozen = "" if trainable == parameters else f", {trainable:,} of them trainable"
-    name = getattr(module.net, "name", type(module.net).__name__)
+    name = module.name
     log.info("fer %s on %s", __version__, _device(trainer))
     log.info("data   %s: %s images of %s, classes %s", datamodule.name, counts, stored, ", ".join(module.classes))
     colour = "grey" if size.channels == 1 else "RGB"

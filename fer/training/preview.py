@@ -120,7 +120,7 @@ def _size(module: FERModule) -> str:
     count = sum(p.numel() for p in parameters)
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     held = sum(t.numel() * t.element_size() for t in (*parameters, *module.net.buffers()))
-    name = getattr(module.net, "name", type(module.net).__name__)
+    name = module.name
     frozen = "" if trained == count else f", {trained:,} of them trained"
     return f"model: {name}, {count:,} parameters{frozen}, {held / 2**20:,.1f} MiB"
 

@@ -1,0 +1,91 @@
+"""Write a trained model as a file for other programs: ``python -m fer.export ckpt=outputs/<name>/<time>``."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from fer.cli import command
+from fer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def export(cfg: "DictConfig") -> None:
+    """Write a checkpoint as ONNX, torch.export's format or safetensors; compare it with torch; write a model card.
+
+    Args:
+        cfg: The composed ``conf/export.yaml``.
+
+    Raises:
+        FERError: If the checkpoint cannot be used or exported, or the export answers otherwise than torch does.
+    """
+    if cfg.get("ckpt") is None:
+        raise ConfigError("ckpt: which model? Name a run: python -m fer.export ckpt=outputs/<name>/<time>")
+    # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
+    from pathlib import Path
+
+    from omegaconf import OmegaConf
+
+    from fer import environment
+    from fer.exporting import packages
+
+    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    packages.need(config["format"], config["int8"])
+    environment.check()
+    from fer.exporting import card, checks, formats, int8, record
+    from fer.exporting.graph import ExportedGraph
+    from fer.files import export as export_file
+    from fer.files import run_folder
+    from fer.predicting.exported import ExportedNetwork
+    from fer.progress import step
+    from fer.training.checkpoint import load_checkpoint, load_module
+
+    folder = Path(config["output_dir"])
+    run_folder.refuse_used(folder, export_file.FILE)
+    environment.quieten(first=True)
+    formats.quieten()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    # The model, and images to compare it on: the run's own, else drawn ones.
+    packages_of_user = config["trust"] if isinstance(config["trust"], list) else ()
+    module = load_module(config["ckpt"], packages=packages_of_user)
+    metrics = record.metrics_of(config["ckpt"])
+    tests = record.tests_of(config["tests"], config["ckpt"])
+    datamodule = record.data(config["ckpt"], config["trust"], module, needed=config["int8"])
+    rows = checks.rows_to_compare(datamodule, config["images"])
+    images = datamodule.samples.images
+
+    # The file.
+    path = folder / export_file.NAMES[config["format"]]
+    description = record.describe(module, load_checkpoint(config["ckpt"]), config, path.name)
+    with step(f"writing {path.name}"):
+        if config["format"] == "safetensors":
+            formats.write_safetensors(module, path)
+        else:
+            write = formats.write_onnx if config["format"] == "onnx" else formats.write_torch_export
+            write(ExportedGraph(module).eval(), path, description)
+        export_file.write(folder, description)
+
+    # Is it the same model?
+    reference = checks.in_torch(module)
+    with step("comparing with torch"):
+        exported = checks.of_torch_export(path) if path.suffix == ".pt2" else checks.of(ExportedNetwork(folder))
+        found = checks.compare(reference, exported, images, rows, module.preprocess.image_size)
+    record.refuse_other_answers(found, config["tolerance"], path)
+    price = None
+    if config["int8"]:
+        with step("calibrating for 8 bits"):
+            price = int8.replace_by(path, datamodule, ExportedNetwork(folder), config["max_drop"])
+            exported = checks.of(ExportedNetwork(folder))
+            found = checks.compare(reference, exported, images, rows, module.preprocess.image_size)
+    export_file.write(folder, description | record.measured(found, price))
+    card.write(folder, description | record.measured(found, price), metrics, tests, found)
+    record.print_table(folder, path, found, price)
+
+
+def main() -> None:
+    """Compose the config from the command line and export."""
+    command.run(export, "export")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The model card: what a model is, what it was trained on, how well it does and on what, and what it is not for.
+
+After Mitchell et al., Model Cards for Model Reporting, FAT* 2019, https://arxiv.org/abs/1810.03993. The head is what
+the Hugging Face Hub reads (https://huggingface.co/docs/hub/model-cards).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fer.display import markdown
+from fer.exporting.checks import Comparison
+from fer.files.atomic import writing
+from fer.plots.tables import NOTHING
+from fer.scores.protocol import leak_line
+
+FILE = "README.md"
+
+_USE = """## Use
+
+```python
+import fer
+model = fer.load("{folder}")
+model.predict("photo.jpg")
+```
+
+or `python -m fer.predict ckpt={folder} source=photo.jpg`.{without}
+"""
+_WITHOUT = {
+    "onnx": (
+        " Without fer: any ONNX runtime takes uint8 RGB images `images` (B, H, W, 3), each a face, and gives "
+        "`probabilities` (B, {classes}); resizing and normalisation are in the graph."
+    ),
+    "torch_export": (
+        " Without fer: `torch.export.load('model.pt2').module()` takes uint8 RGB images (B, H, W, 3), each a face, and "
+        "gives probabilities (B, {classes})."
+    ),
+    "safetensors": "",
+}
+_LIMITS = """## Limits
+
+- An expression that can be seen is not a feeling: people smile without joy, and hide what they feel. The classes are
+  those of the training data's labels, given by people who did not know either.
+- The scores hold for images like those they were measured on. Other cameras, light, ages, skin colours, head poses,
+  glasses or masks were measured only where a table above says so; expect less elsewhere.
+- The model answers with one of its classes on any picture, a face or not. Low probabilities can be left undecided
+  (`min_confidence`).
+
+## Intended use, and what the law forbids
+
+For research, teaching, games and tools whose users know of it and agree. Not for decisions on people. The European
+Union's AI Act (Regulation (EU) 2024/1689, Art. 5(1)(f)) forbids systems that infer emotions of people at work and in
+education, but for medical or safety reasons; other uses count as high risk (Annex III), and people must be told of
+them (Art. 50(3)). The licence of the training images may allow research alone, and covers what was learned from them
+in some places: ask whoever owns them.
+"""
+
+
+def write(
+    folder: Path,
+    description: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    tests: Sequence[Mapping[str, Any]],
+    comparison: Comparison,
+) -> None:
+    """Write ``README.md``, the model card.
+
+    Args:
+        folder: The export's folder.
+        description: What stands in ``config.json``.
+        metrics: The run's ``metrics.json``; empty if the checkpoint stands alone.
+        tests: ``metrics.json`` of tests of this checkpoint.
+        comparison: The export beside torch.
+    """
+    name, network = str(metrics.get("name") or description["network"]), str(description["network"])
+    training = description["training"]
+    head = {
+        "library_name": "fer",
+        "pipeline_tag": "image-classification",
+        "tags": ["facial-expression-recognition", "emotion-recognition"],
+    }
+    lines = ["---", yaml.safe_dump(head, sort_keys=False).strip(), "---", "", f"# {markdown(name)}", ""]
+    size, channels = description["preprocessing"]["image_size"], description["preprocessing"]["channels"]
+    lines += [
+        f"{markdown(network)}, {size} x {size} pixels, {'grey' if channels == 1 else 'RGB'}; tells "
+        f"{len(description['classes'])} facial expressions apart: {markdown(', '.join(description['classes']))}.",
+        "",
+        _USE.format(
+            folder=folder.name,
+            without=_WITHOUT[description["export_format"]].format(classes=len(description["classes"])),
+        ),
+        "## Training",
+        "",
+        f"- Data: {markdown(training['dataset'] or 'not known')}; {training['fitted']:,} images fitted it, "
+        f"{training['chose']:,} chose the checkpoint (by `{training['monitor']}`).",
+    ]
+    lines += [f"- Epochs: {metrics['epochs']}; the best was {metrics['best_epoch']}."] if "epochs" in metrics else []
+    lines += [f"- **{markdown(metrics['stamp'])}**"] if metrics.get("stamp") else []
+    lines += ["", "## Scores", "", *_scores(metrics, tests), ""]
+    lines += _leaks(tests)
+    lines += [
+        "## The file, compared with torch",
+        "",
+        f"Largest difference in probability {comparison.difference:.1e}, the same class on "
+        f"{100 * comparison.agree:.1f} % of {comparison.images:,} images.",
+        "",
+        "| batch | torch, ms | this file, ms |",
+        "|---|---|---|",
+        *(f"| {batch} | {a:.2f} | {b:.2f} |" for batch, (a, b) in comparison.milliseconds.items()),
+        "",
+        "Measured on one CPU while exporting; other machines differ.",
+        "",
+        _LIMITS,
+    ]
+    with writing(folder / FILE) as file:
+        file.write("\n".join(lines))
+
+
+def _scores(metrics: Mapping[str, Any], tests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a table of the run's own splits and of other tests, with 95 % intervals."""
+    rows = [(f"{metrics['data']}, {split}", metrics[split]) for split in ("val", "test") if split in metrics]
+    for test in tests:
+        said = f"{test['data']}, {test['split']}"
+        rows.append((f"{said}: {test['stamp']}" if test.get("stamp") else said, test["test"]))
+        rows += [(f"{said}, without images seen in training", test["clean"])] if test.get("clean") else []
+        for column, parts in (test.get("slices") or {}).items():
+            rows += [(f"{said}, {column} = {value}", scores) for value, scores in parts.items()]
+    if not rows:
+        return ["The checkpoint stands alone: no scores are known."]
+    header = ["| images | n | accuracy | macro F1 |", "|---|---|---|---|"]
+    return header + [
+        f"| {markdown(said)} | {scores['n']:,} | {_with_interval(scores, 'accuracy')} | "
+        f"{_with_interval(scores, 'f1_macro')} |"
+        for said, scores in rows
+    ]
+
+
+def _with_interval(scores: Mapping[str, Any], name: str) -> str:
+    bounds = scores.get(f"{name}_95")
+    said = NOTHING if scores.get(name) is None else f"{scores[name]:.3f}"
+    return f"{said} [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else said
+
+
+def _leaks(tests: Sequence[Mapping[str, Any]]) -> list[str]:
+    said = [f"- {markdown(test['data'])}: {markdown(leak_line(test['seen']))}" for test in tests if test.get("seen")]
+    return ["Of the tested images:", "", *said, ""] if said else []

@@ -1,0 +1,150 @@
+"""What an export says of itself, and what it is made from: the run's scores, its data, tests of its checkpoint."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import fer
+from fer.build import build
+from fer.data.base import FERDataModule
+from fer.datasets.synthetic import Synthetic
+from fer.display import cell, say
+from fer.errors import ConfigError, FERError
+from fer.exporting.checks import Comparison
+from fer.exporting.int8 import Price
+from fer.files import metrics as metrics_file
+from fer.files import run_folder, run_record
+from fer.plots.tables import fitted
+from fer.scores import seen_images
+from fer.training.module import FERModule
+
+log = logging.getLogger(__name__)
+_SCORES = ("accuracy", "f1_macro")  # of the model card
+
+
+def metrics_of(ckpt: str) -> dict[str, Any]:
+    """Return ``metrics.json`` of the run that a checkpoint belongs to; empty if it stands alone."""
+    path = Path(ckpt)
+    run = path if path.is_dir() else path.parent.parent
+    try:
+        metrics = metrics_file.read(run / metrics_file.FILE)
+        metrics_file.check(metrics, _SCORES)
+    except (OSError, ValueError):
+        return {}
+    return metrics if metrics.get("checkpoint_mark") == run_folder.checkpoint_mark(ckpt) else {}
+
+
+def tests_of(folders: Sequence[str], ckpt: str) -> list[dict[str, Any]]:
+    """Return ``metrics.json`` of tests of a checkpoint.
+
+    Raises:
+        ConfigError: If a folder holds no test, or another checkpoint's.
+    """
+    found = []
+    mark = run_folder.checkpoint_mark(ckpt)
+    for folder in folders:
+        try:
+            metrics = metrics_file.read(Path(folder) / metrics_file.FILE)
+            metrics_file.check(metrics, _SCORES)
+            if metrics_file.kind_of(metrics) != "test":
+                raise ValueError("it is a training's")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"tests={folder}: holds no test that can be read ({error}).") from error
+        if metrics.get("checkpoint_mark") != mark:
+            raise ConfigError(f"tests={folder}: is a test of another checkpoint, {metrics['checkpoint']}.")
+        found.append(metrics)
+    return found
+
+
+def data(ckpt: str, trust: object, module: FERModule, needed: bool) -> FERDataModule:
+    """Return the run's own data; drawn faces if they are not here.
+
+    Args:
+        ckpt: The run or its checkpoint.
+        trust: Whose run folders are followed, see :func:`fer.files.run_record.data_of`.
+        module: The trained module.
+        needed: Whether nothing but the run's own data will do.
+
+    Raises:
+        FERError: If they are needed and not here.
+    """
+    try:
+        node = run_record.data_of(ckpt, trust)
+        datamodule: FERDataModule = build(node, "data", seed=module.hparams["seed"])
+        datamodule.setup("fit")
+    except FERError as error:
+        if needed:
+            raise FERError(
+                f"int8=true calibrates on the run's training images, and they are not here: {error}"
+            ) from error
+        log.warning("the run's dataset is not here, so the comparison is on drawn faces: %s", error)
+        datamodule = Synthetic(num_samples=300, image_size=module.preprocess.image_size)
+        datamodule.setup("fit")
+    return datamodule
+
+
+def describe(module: FERModule, checkpoint: Mapping[str, Any], config: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """Return what stands in ``config.json`` before anything is measured; see :func:`fer.files.export.write`."""
+    seen = checkpoint.get(seen_images.KEY) or {}
+    hparams = module.hparams
+    return {
+        "file": file,
+        "export_format": config["format"],
+        "int8": config["int8"],
+        "network": module.name,
+        "classes": list(module.classes),
+        "preprocessing": module.preprocess.as_dict(),
+        "temperature": 1.0,
+        "input": "images: uint8 (B, H, W, 3), RGB, each of them a face; grey images with three equal channels",
+        "output": f"probabilities: float32 (B, {len(module.classes)}), in the order of classes",
+        "model": hparams["model"] if config["format"] == "safetensors" else None,
+        "training": {
+            "dataset": seen.get("dataset"),
+            "fitted": len(seen.get("train", ())),
+            "chose": len(seen.get("val", ())),
+            "selected_on_test": bool(seen.get("selected_on_test", False)),
+            "monitor": hparams["monitor"],
+            "checkpoint_mark": run_folder.checkpoint_mark(config["ckpt"]),
+        },
+        "fer": fer.__version__,
+    }
+
+
+def measured(found: Comparison, price: Price | None) -> dict[str, Any]:
+    """Return what was measured, for ``config.json``."""
+    values: dict[str, Any] = {"largest_difference": found.difference, "compared_images": found.images}
+    return values if price is None else values | {"accuracy_float32": price.before, "accuracy_int8": price.after}
+
+
+def refuse_other_answers(found: Comparison, tolerance: float, path: Path) -> None:
+    """Refuse an export that answers otherwise than torch does; its file is removed.
+
+    Raises:
+        FERError: Saying how large the difference is.
+    """
+    if not found.difference <= tolerance:  # NaN is refused too
+        path.unlink(missing_ok=True)
+        raise FERError(
+            f"the export differs from torch by up to {found.difference:.1e} in probability; allowed are "
+            f"{tolerance:.0e} (tolerance=). It was not kept."
+        )
+
+
+def print_table(folder: Path, path: Path, found: Comparison, price: Price | None) -> None:
+    """Print the comparison, and where the export stands."""
+    console = Console()
+    header = ["batch", "torch, ms", "export, ms", "times as fast"]
+    rows = [[f"{n}", f"{a:.2f}", f"{b:.2f}", f"{a / b:.2f}"] for n, (a, b) in found.milliseconds.items()]
+    said = f"largest difference in probability {found.difference:.1e} on {found.images:,} images"
+    for part in fitted(said, header, rows):
+        console.print(part)
+    if price is not None:
+        say(
+            console,
+            f"accuracy on validation, n {price.images:,}: {price.before:.4f} in 32 bits, {price.after:.4f} in 8",
+        )
+    console.print(cell(f"{path.stat().st_size / 1e6:.1f} MB"))
+    say(console, f"export: {folder}")

@@ -1,0 +1,64 @@
+"""``config.json`` of an exported model: all that its file of weights or its graph does not say by itself."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fer.errors import FERError
+from fer.files.text import read_json, write_json
+
+FILE = "config.json"
+KIND = "fer-export"
+FORMAT = 1
+NAMES = {"onnx": "model.onnx", "torch_export": "model.pt2", "safetensors": "model.safetensors"}
+"""Each format's file in an export's folder."""
+
+
+def write(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write an export's description.
+
+    Args:
+        folder: The export's folder.
+        content: ``file``, the model's file; ``classes``, in the order of the probabilities; ``preprocessing``, as in a
+            checkpoint, with the framing of the training images where it is known; ``temperature``, by which logits are
+            divided; ``input`` and ``output``, for readers; ``model``, the network's ``_target_`` and options
+            (safetensors alone); ``training``: dataset, number of images that fitted and chose it, what chose it, the
+            checkpoint's mark; ``largest_difference`` from torch in probability; ``fer``, the version that wrote it.
+
+    Raises:
+        UnwritableError: If there is no space, or no permission.
+    """
+    write_json(folder / FILE, {"kind": KIND, "format": FORMAT, **content})
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read an export's description.
+
+    Args:
+        path: The export's folder, or a file in it.
+
+    Raises:
+        FERError: If there is none, it is of a newer format, or it lacks what is needed.
+    """
+    folder = path if path.is_dir() else path.parent
+    try:
+        content = read_json(folder / FILE)
+    except (OSError, ValueError) as error:
+        raise FERError(f"{path}: is no export of fer: its {FILE} cannot be read ({error}).") from error
+    if content.get("kind") != KIND:
+        raise FERError(f"{path}: is no export of fer: {folder / FILE} does not say kind={KIND!r}.")
+    if content.get("format") != FORMAT:
+        raise FERError(f"{path}: has format {content.get('format')!r}, and this fer reads {FORMAT}. Update fer.")
+    classes = content.get("classes")
+    if not (isinstance(classes, list) and len(classes) > 1 and all(isinstance(name, str) and name for name in classes)):
+        raise FERError(f"{folder / FILE}: its classes are not a list of two or more names.")
+    if content.get("file") not in NAMES.values() or not isinstance(content.get("preprocessing"), dict):
+        raise FERError(f"{folder / FILE}: names no model file, or lacks the preprocessing.")
+    return content
+
+
+def is_export(path: Path) -> bool:
+    """Say whether a path is an export's folder, or a model's file in one, rather than a run or a checkpoint."""
+    if path.is_dir():
+        return (path / FILE).is_file() and any((path / name).is_file() for name in NAMES.values())
+    return path.suffix in {Path(name).suffix for name in NAMES.values()}

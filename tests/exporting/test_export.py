@@ -1,0 +1,192 @@
+"""fer.export: the same answers in other programs, or none at all."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from conftest import TINY
+from fakes_model import write_run
+
+import fer
+from fer.errors import FERError
+from fer.exporting import checks
+from fer.exporting.graph import ExportedGraph
+from fer.files import export as export_file
+from fer.models.preprocessing import Preprocessing
+from fer.predicting.exported import ExportedNetwork
+from fer.predicting.model import Model
+from fer.training.checkpoint import load_module
+
+Run = Callable[..., Path]
+RANDOM = np.random.default_rng(0)
+PICTURES = [RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((24, 24), (61, 40), (40, 61))]
+
+
+@pytest.fixture(autouse=True)
+def _quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_SECONDS", 0.01)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+def answers(model: Model) -> np.ndarray:
+    return np.array([list(faces[0].probabilities.values()) for faces in model.predict(PICTURES)])
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_graph_is_the_preprocessing_and_the_network(run: Path, fit: str, channels: int) -> None:
+    module = load_module(run)
+    module.preprocess = Preprocessing(24, channels, (0.5,) * channels, (0.25,) * channels, fit)
+    module.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(24 * 24 * channels, 3))
+    graph = ExportedGraph(module)
+    for picture in PICTURES:
+        images = torch.from_numpy(picture)[None]
+        with torch.no_grad():
+            torch.testing.assert_close(graph(images), module.probabilities(images), rtol=0, atol=2e-6)
+
+
+def test_onnx_answers_as_torch_does_for_any_size_and_batch(run: Path, run_here: Run) -> None:
+    folder = run_here("fer.export", f"ckpt={run}", "images=20", name="onnx")
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    module = load_module(run)
+    for picture in PICTURES:
+        for batch in (1, 3):
+            images = np.repeat(picture[None], batch, axis=0)
+            got = session.run(None, {"images": images})[0]
+            with torch.no_grad():
+                expected = module.probabilities(torch.from_numpy(images)).numpy()
+            np.testing.assert_allclose(got, expected, atol=1e-5)
+    said = json.loads(session.get_modelmeta().custom_metadata_map["fer"])
+    assert said["classes"] == ["angry", "happy", "sad"]
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["kind"], config["format"]) == ("fer-export", 1)
+    assert config["largest_difference"] < 1e-5
+    card = (folder / "README.md").read_text()
+    assert "angry, happy, sad" in card
+    assert "AI Act" in card
+    assert "no scores are known" in card
+
+    # And fer takes it where it takes a run.
+    whole = fer.load(run, detector="none", device="cpu")
+    for path in (folder, folder / "model.onnx"):
+        np.testing.assert_allclose(answers(fer.load(path, detector="none")), answers(whole), atol=1e-5)
+    with pytest.raises(FERError, match="without test-time augmentation"):
+        fer.load(folder, detector="none", tta="flip")
+
+
+def test_an_export_that_answers_otherwise_is_refused(
+    run: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    forward = ExportedGraph.forward
+    monkeypatch.setattr(ExportedGraph, "forward", lambda self, images: forward(self, images // 2))
+    with pytest.raises(SystemExit) as ended:
+        run_here("fer.export", f"ckpt={run}", "images=20", name="wrong")
+    assert ended.value.code == 2
+    assert "differs from torch by up to" in capsys.readouterr().err
+    assert not (tmp_path / "wrong" / "model.onnx").exists()
+
+
+def test_safetensors_and_a_damaged_folder(run: Path, run_here: Run, tmp_path: Path) -> None:
+    folder = run_here("fer.export", f"ckpt={run}", "format=safetensors", "images=20", name="weights")
+    whole = fer.load(run, detector="none", device="cpu")
+    np.testing.assert_allclose(answers(fer.load(folder, detector="none")), answers(whole), atol=1e-6)
+
+    def broken(name: str, **changes: object) -> Path:
+        copy = tmp_path / name
+        shutil.copytree(folder, copy)
+        config = json.loads((copy / "config.json").read_text())
+        (copy / "config.json").write_text(json.dumps(config | changes))
+        return copy
+
+    hostile = {"_target_": "torch.nn.Sequential", "x": {"_target_": "os.system"}}
+    for path, message in (
+        (broken("newer", format=2), "has format 2, and this fer reads 1"),
+        (broken("other", kind="x"), "is no export of fer"),
+        (broken("code", model=hostile), "whose code this project does not know. Nothing in it was run"),
+        (broken("elsewhere", file="../../etc/passwd"), "names no model file"),
+        (broken("classes", classes=["one"]), "not a list of two or more names"),
+        (broken("width", classes=["angry", "happy", "sad", "fear"]), "size mismatch|cannot be used"),
+        (broken("size", preprocessing={"image_size": 24}), "preprocessing cannot be used"),
+    ):
+        with pytest.raises(FERError, match=message):
+            fer.load(path, detector="none")
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(FERError, match="cannot be read"):
+        fer.load(folder, detector="none")
+
+
+def test_torch_export_runs_without_fer(run: Path, run_here: Run) -> None:
+    folder = run_here("fer.export", f"ckpt={run}", "format=torch_export", "images=20", name="pt2")
+    graph = torch.export.load(folder / "model.pt2").module()
+    images = torch.from_numpy(PICTURES[1])[None]
+    torch.testing.assert_close(graph(images), load_module(run).probabilities(images), rtol=0, atol=1e-5)
+    with pytest.raises(FERError, match="is for programs without fer"):
+        fer.load(folder, detector="none")
+
+
+def test_int8_is_calibrated_and_its_price_is_bounded(
+    train_here: Run,
+    run_here: Run,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = train_here(*TINY, "optimizer.lr=3e-3", "data.num_samples=700")
+    folder = run_here("fer.export", f"ckpt={run}", "int8=true", "max_drop=0.5", name="int8")
+    operators = {node.op_type for node in onnx.load(folder / "model.onnx").graph.node}
+    assert "QuantizeLinear" in operators
+    config = json.loads((folder / "config.json").read_text())
+    assert 0 <= config["accuracy_float32"] <= 1
+    assert abs(config["accuracy_float32"] - config["accuracy_int8"]) <= 0.5
+    assert json.loads((run / "metrics.json").read_text())["val"]["accuracy"] == pytest.approx(
+        config["accuracy_float32"]
+    )
+    assert "| synthetic, test |" in (folder / "README.md").read_text()
+    assert "in 32 bits" in capsys.readouterr().out
+
+    class Worse:
+        def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.eye(7)[torch.full((len(images),), 1)]  # disgust, always
+
+    monkeypatch.setattr(ExportedNetwork, "beside", lambda self, path: Worse())
+    with pytest.raises(SystemExit) as ended:
+        run_here("fer.export", f"ckpt={run}", "int8=true", "max_drop=0.1", name="refused")
+    assert ended.value.code == 2
+    assert "allowed are 0.1 (max_drop=)" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "refused").glob("*.onnx")] == ["model.onnx"]  # in 32 bits
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "ckpt: which model? Name a run"),
+        (["format=onx", "ckpt=x"], "format=onx: must be one of onnx, torch_export, safetensors. Did you mean"),
+        (["format=safetensors", "int8=true"], "int8=true: is for format=onnx alone"),
+        (["tests=[nowhere]"], "tests=nowhere: holds no test that can be read"),
+    ],
+)
+def test_mistakes(run: Path, run_here: Run, args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ckpt = [] if not args or "ckpt=x" in args else [f"ckpt={run}"]
+    with pytest.raises(SystemExit) as ended:
+        run_here("fer.export", *ckpt, *args)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    content = {"file": "model.onnx", "classes": ["a", "b"], "preprocessing": {}}
+    export_file.write(tmp_path, content)
+    assert export_file.read(tmp_path)["classes"] == ["a", "b"]
+    assert not export_file.is_export(tmp_path)  # without its model
+    (tmp_path / "model.onnx").touch()
+    assert export_file.is_export(tmp_path)
