@@ -31,10 +31,7 @@ def make(run: Path, config: Mapping[str, Any], found: "Findings", counts: Mappin
         found: What was found.
         counts: What stands in ``audit.json``.
     """
-    samples, looks = found.samples, found.looks
-    stored = audit_tables.stored(samples.images.shape)
-    shown = config["pictures"]
-    generator = np.random.default_rng(config["seed"])
+    samples, stored = found.samples, audit_tables.stored(found.samples.images.shape)
     page = Page(
         f"Audit of {found.name}",
         f"{len(samples):,} images, {len(samples.classes)} classes, read as {stored}. Nothing on disk was changed.",
@@ -48,57 +45,9 @@ def make(run: Path, config: Mapping[str, Any], found: "Findings", counts: Mappin
         if command:
             page.command(command)
 
-    page.section("Classes and splits")
-    page.table(*audit_tables.class_lines(counts))
-    page.figure(
-        dataset_figures.class_counts_figure(appearance.class_counts(samples), samples.classes),
-        "images per class and split",
-    )
-    some = [
-        generator.permutation(np.flatnonzero(samples.labels == c))[:_PER_CLASS] for c in range(len(samples.classes))
-    ]
-    page.text("Randomly drawn:")
-    page.figure(
-        dataset_figures.class_samples_figure([[samples.images[row] for row in rows] for rows in some], samples.classes),
-        "samples of each class",
-    )
-
-    page.section("Light")
-    page.figure(
-        dataset_figures.light_figure(looks.brightness, looks.contrast, samples.splits),
-        "histograms of brightness and contrast",
-    )
-    page.text(f"Brightness by class. {looks.outliers.sum():,} images lie outside their class's whiskers:")
-    page.figure(
-        dataset_figures.brightness_boxes_figure(looks.brightness, samples.labels, samples.classes),
-        "brightness, box plots",
-    )
-    for oddity in looks.oddities:
-        page.text(oddity, "stamp")
-    order = np.argsort(-np.abs(looks.brightness - np.median(looks.brightness)), kind="stable")
-    odd = ~looks.flat  # flat images would fill the other galleries
-    kinds = (
-        ("flat images, of one colour", looks.flat),
-        ("other outliers of brightness", looks.outliers & odd),
-        (f"other dark images, mean pixel at most {config['dark']:g}", looks.dark & odd),
-        (f"other bright images, mean pixel at least {config['bright']:g}", looks.bright & odd),
-    )
-    for what, which in kinds:
-        rows = order[which[order]]
-        _gallery(page, samples, rows, [f"mean {looks.brightness[row]:.3f}" for row in rows[:shown]], what)
-
-    page.section("Sizes")
-    if looks.sizes:
-        page.table(
-            ["width x height of the files", "images"],
-            [[f"{width}x{height}", f"{count:,}"] for (width, height), count in list(looks.sizes.items())[:20]],
-        )
-        if len(looks.sizes) > 20:
-            page.text(f"... and {len(looks.sizes) - 20:,} more sizes", "note")
-    else:
-        page.text("The images do not lie in files of their own that could be measured.", "note")
-    page.text(f"They are read as {stored}.")
-
+    _classes(page, config, samples, counts)
+    _light(page, config, found)
+    _sizes(page, found, stored)
     _copies(page, config, found, counts)
     if found.suspects is not None:
         _labels(page, config, found, counts)
@@ -113,6 +62,60 @@ def make(run: Path, config: Mapping[str, Any], found: "Findings", counts: Mappin
     page.text("Images per class, before and after:")
     page.table(*audit_tables.class_lines(counts))
     return page
+
+
+def _classes(page: Page, config: Mapping[str, Any], samples: Samples, counts: Mapping[str, Any]) -> None:
+    """Add the section on classes and splits, with some images of each class."""
+    generator = np.random.default_rng(config["seed"])
+    page.section("Classes and splits")
+    page.table(*audit_tables.class_lines(counts))
+    figure = dataset_figures.class_counts_figure(appearance.class_counts(samples), samples.classes)
+    page.figure(figure, "images per class and split")
+    of_class = [np.flatnonzero(samples.labels == c) for c in range(len(samples.classes))]
+    some = [[samples.images[row] for row in generator.permutation(rows)[:_PER_CLASS]] for rows in of_class]
+    page.text("Randomly drawn:")
+    page.figure(dataset_figures.class_samples_figure(some, samples.classes), "samples of each class")
+
+
+def _light(page: Page, config: Mapping[str, Any], found: "Findings") -> None:
+    """Add the section on brightness and contrast, and the images that are unusual in them."""
+    samples, looks = found.samples, found.looks
+    page.section("Light")
+    figure = dataset_figures.light_figure(looks.brightness, looks.contrast, samples.splits)
+    page.figure(figure, "histograms of brightness and contrast")
+    page.text(f"Brightness by class. {looks.outliers.sum():,} images lie outside their class's whiskers:")
+    figure = dataset_figures.brightness_boxes_figure(looks.brightness, samples.labels, samples.classes)
+    page.figure(figure, "brightness, box plots")
+    for oddity in looks.oddities:
+        page.text(oddity, "stamp")
+    order = np.argsort(-np.abs(looks.brightness - np.median(looks.brightness)), kind="stable")
+    others = ~looks.flat  # flat images would fill the other galleries
+    kinds = (
+        ("flat images, of one colour", looks.flat),
+        ("other outliers of brightness", looks.outliers & others),
+        (f"other dark images, mean pixel at most {config['dark']:g}", looks.dark & others),
+        (f"other bright images, mean pixel at least {config['bright']:g}", looks.bright & others),
+    )
+    for what, which in kinds:
+        rows = order[which[order]]
+        notes = [f"mean {looks.brightness[row]:.3f}" for row in rows[: config["pictures"]]]
+        _gallery(page, samples, rows, notes, what)
+
+
+def _sizes(page: Page, found: "Findings", stored: str) -> None:
+    """Add the section on the sizes of the image files."""
+    sizes = found.looks.sizes
+    page.section("Sizes")
+    if sizes:
+        page.table(
+            ["width x height of the files", "images"],
+            [[f"{width}x{height}", f"{count:,}"] for (width, height), count in list(sizes.items())[:20]],
+        )
+        if len(sizes) > 20:
+            page.text(f"... and {len(sizes) - 20:,} more sizes", "note")
+    else:
+        page.text("The images are not in files of their own that could be measured.", "note")
+    page.text(f"They are read as {stored}.")
 
 
 def _copies(page: Page, config: Mapping[str, Any], found: "Findings", counts: Mapping[str, Any]) -> None:
@@ -203,27 +206,21 @@ def _labels(page: Page, config: Mapping[str, Any], found: "Findings", counts: Ma
 
 
 def _gallery(page: Page, samples: Samples, rows: Rows, notes: Sequence[str], what: str) -> None:
-    """Add single images, each over its id, split, label and note; as many as there are notes."""
-    if not len(rows):
-        page.text(f"No {what}.")
-        return
-    shown = rows[: len(notes)]
-    page.text(f"{_some(len(rows), len(notes))} {what}:")
-    page.pictures(
-        ([samples.images[row]], [_caption(samples, row), note]) for row, note in zip(shown, notes, strict=True)
-    )
+    """Add single images, each above its id, split, label and note; as many as there are notes."""
+    if _introduced(page, len(rows), len(notes), what):
+        page.pictures(
+            ([samples.images[row]], [_caption(samples, row), note]) for row, note in zip(rows, notes, strict=False)
+        )
 
 
 def _groups(page: Page, found: "Findings", groups: Rows, heads: Rows, shown: int, what: str) -> None:
-    """Add some groups of copies, given by their first rows, each over its images' ids, splits and labels."""
-    if not len(heads):
-        page.text(f"No {what}.")
+    """Add some groups of copies, given by their first rows, each above its images' ids, splits and labels."""
+    if not _introduced(page, len(heads), shown, what):
         return
-    page.text(f"{_some(len(heads), shown)} {what}:")
     pictures = []
     for head in heads[:shown]:
         rows = np.flatnonzero(groups == head)
-        # Of a large group, those that differ in label or split: they are why it is shown.
+        # Of a large group, show first the images that differ in label or split: they are why it is listed.
         key = np.char.add(found.samples.splits[rows], found.samples.labels[rows].astype(str))
         first = np.sort(np.unique(key, return_index=True)[1])
         rows = np.concatenate([rows[first], np.delete(rows, first)])
@@ -234,11 +231,9 @@ def _groups(page: Page, found: "Findings", groups: Rows, heads: Rows, shown: int
 
 
 def _pairs(page: Page, pairs: near_copies.Pairs, which: Rows, a: Samples, b: Samples, shown: int, what: str) -> None:
-    """Add pairs of copies, each over its images' ids, splits and labels."""
-    if not len(which):
-        page.text(f"No {what}.")
+    """Add pairs of copies, each above its images' ids, splits and labels."""
+    if not _introduced(page, len(which), shown, what):
         return
-    page.text(f"{_some(len(which), shown)} {what}:")
     pictures = []
     for pair in which[:shown]:
         i, j = pairs.first[pair], pairs.second[pair]
@@ -248,9 +243,12 @@ def _pairs(page: Page, pairs: near_copies.Pairs, which: Rows, a: Samples, b: Sam
     page.pictures(pictures)
 
 
+def _introduced(page: Page, count: int, shown: int, what: str) -> bool:
+    """Say how many pictures of a kind there are and how many follow; return whether there are any."""
+    number = f"{count:,}" if count <= shown else f"{shown} of {count:,}"
+    page.text(f"{number} {what}:" if count else f"No {what}.")
+    return count > 0
+
+
 def _caption(samples: Samples, row: int) -> str:
     return f"{shortened(samples.ids[row], 40)} · {samples.splits[row]} · {samples.classes[samples.labels[row]]}"
-
-
-def _some(count: int, shown: int) -> str:
-    return f"{count:,}" if count <= shown else f"{shown} of {count:,}"

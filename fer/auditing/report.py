@@ -118,16 +118,18 @@ def _suspect_rows(suspects: Suspects, samples: Samples) -> list[dict[str, Any]]:
 
 
 def _counts(config: Mapping[str, Any], found: Findings) -> dict[str, Any]:
-    """Return all counts as plain data."""
-    samples, looks, pairs = found.samples, found.looks, found.found.pairs
-    conflicts = copies.conflicting(found.found.exact, samples.labels)
-    near, disputed = copies.near_conflicting(found.found, samples), found.disputed
+    """Return all counts as plain data, as ``audit.json`` holds them."""
+    samples, looks = found.samples, found.looks
     before = appearance.class_counts(samples)
     kept = ~found.left_out.rows
     after = {
         s: np.bincount(samples.labels[kept & (samples.splits == s)], minlength=len(samples.classes)) for s in before
     }
-    counts: dict[str, Any] = {
+    against = None
+    if found.across is not None and found.other is not None:
+        copied = copies.summary_across(found.across, samples, found.other)
+        against = {"data": found.other_name, "images": len(found.other), "copies": copied}
+    return {
         "name": config["name"] or found.name,
         "data": found.name,
         "images": len(samples),
@@ -140,11 +142,32 @@ def _counts(config: Mapping[str, Any], found: Findings) -> dict[str, Any]:
             **{key: int(getattr(looks, key).sum()) for key in ("flat", "dark", "bright", "outliers")},
             "oddities": looks.oddities,
         },
+        **_copy_counts(config, found),
+        "framing": found.framing and found.framing.as_dict(),
+        "against": against,
+        "suspect_labels": _suspect_counts(config, found.suspects, samples) if found.suspects is not None else None,
+        "exclude": {
+            "from": list(config["exclude_from"]),
+            "images": int(found.left_out.rows.sum()),
+            "reasons": {
+                reason: {split: int((images & (samples.splits == split)).sum()) for split in before}
+                for reason, images in found.left_out.reasons.items()
+            },
+            "after": _by_class(after, samples.classes),
+        },
+    }
+
+
+def _copy_counts(config: Mapping[str, Any], found: Findings) -> dict[str, Any]:
+    """Count the copies within the dataset, and those whose labels differ."""
+    samples, pairs, disputed = found.samples, found.found.pairs, found.disputed
+    conflicts = copies.conflicting(found.found.exact, samples.labels)
+    near = copies.near_conflicting(found.found, samples)
+    every = copies.summary(found.found.groups, conflicts | near, samples) if config["copies"] == "near" else None
+    return {
         "copies": {
             "exact": copies.summary(found.found.exact, conflicts, samples),
-            "near": copies.summary(found.found.groups, conflicts | near, samples)
-            if config["copies"] == "near"
-            else None,
+            "near": every,
             "similarity": config["similarity"],
             "pairs": len(pairs.first),
             "near_pairs": int((~pairs.exact).sum()),
@@ -158,39 +181,23 @@ def _counts(config: Mapping[str, Any], found: Findings) -> dict[str, Any]:
                 near_copies.Pairs._make(values[:_LISTED] for values in disputed), samples, samples
             ),
         },
-        "framing": found.framing and found.framing.as_dict(),
-        "against": None,
-        "suspect_labels": None,
-        "exclude": {
-            "from": list(config["exclude_from"]),
-            "images": int(found.left_out.rows.sum()),
-            "reasons": {
-                reason: {split: int((images & (samples.splits == split)).sum()) for split in before}
-                for reason, images in found.left_out.reasons.items()
-            },
-            "after": _by_class(after, samples.classes),
-        },
     }
-    if found.across is not None and found.other is not None:
-        counts["against"] = {"data": found.other_name, "images": len(found.other)}
-        counts["against"]["copies"] = copies.summary_across(found.across, samples, found.other)
-    if found.suspects is not None:
-        suspects = found.suspects
-        labels = samples.labels[suspects.judged]
-        counts["suspect_labels"] = {
-            "probabilities": config["probabilities"],
-            "judged": len(suspects.judged),
-            "accuracy": suspects.accuracy,
-            "balanced_accuracy": suspects.balanced_accuracy,
-            "most_frequent": float(np.bincount(labels).max() / len(labels)),
-            "suspects": len(suspects.rows),
-            "thresholds": {
-                name: None if np.isnan(value) else float(value)
-                for name, value in zip(samples.classes, suspects.thresholds, strict=True)
-            },
-            "joint": suspects.joint.tolist(),
-        }
-    return counts
+
+
+def _suspect_counts(config: Mapping[str, Any], suspects: Suspects, samples: Samples) -> dict[str, Any]:
+    """Count the labels that look wrong, and say how good the model is that they look wrong to."""
+    labels = samples.labels[suspects.judged]
+    thresholds = zip(samples.classes, suspects.thresholds, strict=True)
+    return {
+        "probabilities": config["probabilities"],
+        "judged": len(suspects.judged),
+        "accuracy": suspects.accuracy,
+        "balanced_accuracy": suspects.balanced_accuracy,
+        "most_frequent": float(np.bincount(labels).max() / len(labels)),
+        "suspects": len(suspects.rows),
+        "thresholds": {name: None if np.isnan(value) else float(value) for name, value in thresholds},
+        "joint": suspects.joint.tolist(),
+    }
 
 
 def _by_class(counts: Mapping[str, Rows], classes: Sequence[str]) -> dict[str, dict[str, int]]:

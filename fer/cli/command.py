@@ -41,15 +41,15 @@ _UNWRITABLE = (
 
 
 def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
-    """Run a command of ours: compose, check, call ``task``; ends the process with an exit code on any error.
+    """Run a command: compose its config, check it, call ``task``; an error ends the process with an exit code.
 
     Args:
         task: The command, a function of a module, called with the composed config.
         config_name: The primary config (``train``, ``test``, ...).
     """
-    # Hydra would print a traceback of its own for our errors, and end with 1 for its own.
+    # Otherwise Hydra prints tracebacks of its own, and exits with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    sys.path.insert(0, os.getcwd())  # a user's own network may stand in the current folder
+    sys.path.insert(0, os.getcwd())  # where a network of the user's own may be
     if any(flag in sys.argv[1:] for flag in ("--version", "-V")):  # Hydra would give its own
         print(help_text.version())
         return
@@ -73,35 +73,33 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except BrokenPipeError:  # --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
         sys.exit(141)
-    except FERError as error:
+    except Exception as error:
         sweep.report()
-        _end(f"error: {error}", _CONFIG_ERROR)
-    except OverrideParseException as error:
-        key, given, value = str(error.override).partition("=")
-        remedy = (
-            f"Close each bracket, or, if the value is text, give it quotes of its own: '{key}=\"{value}\"'"
-            if given
-            else "Choices are written key=value."
-        )
-        _end(f"error: {error.override}: cannot be read. {remedy}", _CONFIG_ERROR)
-    except (HydraException, OmegaConfBaseException) as error:
-        sweep.report()
-        _end(f"error: {explain(str(error), config_name)}", _CONFIG_ERROR)
-    except ModuleNotFoundError as error:
-        sweep.report()
-        if str(error.name).partition(".")[0] not in OPTIONAL_PACKAGES:
+        message = _message(error, config_name)
+        if message is None:
             raise
-        _end(f"error: {missing_package(str(error.name))}", _CONFIG_ERROR)
-    except OSError as error:
-        sweep.report()
-        if error.errno not in _UNWRITABLE:
-            raise
-        where = error.filename or "a file"
-        _end(f"error: {where}: {error.strerror}. Free some space, or choose another output_dir.", _CONFIG_ERROR)
-    except Exception:
-        sweep.report()
-        raise
+        _end(f"error: {message}", _CONFIG_ERROR)
     sweep.report()
+
+
+def _message(error: Exception, config_name: str) -> str | None:
+    """Return what is said of an error that the user can act on; None for any other."""
+    if isinstance(error, FERError):
+        return str(error)
+    if isinstance(error, OverrideParseException):
+        key, given, value = str(error.override).partition("=")
+        remedy = "Choices are written key=value."
+        if given:
+            remedy = f"Close each bracket, or, if the value is text, give it quotes of its own: '{key}=\"{value}\"'"
+        return f"{error.override}: cannot be read. {remedy}"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return explain(str(error), config_name)
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in OPTIONAL_PACKAGES:
+        return missing_package(str(error.name))
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        where = error.filename or "a file"
+        return f"{where}: {error.strerror}. Free some space, or choose another output_dir."
+    return None
 
 
 def _register_resolvers() -> None:
@@ -123,7 +121,7 @@ class _Checked:
 
     def __init__(self, task: Callable[[DictConfig], Any]) -> None:
         self.task = task
-        # By these Hydra names the job and finds the module.
+        # Hydra names the job and finds the module by these.
         self.__module__, self.__name__, self.__qualname__ = task.__module__, task.__name__, task.__qualname__
 
     def __call__(self, cfg: DictConfig) -> Any:
@@ -150,7 +148,7 @@ class _Checked:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove the folder that Hydra made for a run which never began."""
+    """Remove the folder that Hydra made for a run that never began."""
     if all(path.name == ".hydra" or path.suffix == ".log" for path in folder.glob("*")):
         shutil.rmtree(folder / ".hydra", ignore_errors=True)
         with suppress(OSError):  # not empty: something of the user's
@@ -187,8 +185,8 @@ def rewrite(argv: list[str]) -> list[str]:
 
 
 def _flags_and_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
-    """Part Hydra's flags, which it takes in front alone, from the overrides."""
-    with_value = (
+    """Separate Hydra's flags, which must come first, from the overrides."""
+    with_value = [
         "--config-dir",
         "-cd",
         "--config-path",
@@ -199,7 +197,7 @@ def _flags_and_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
         "-p",
         "--cfg",
         "-c",
-    )
+    ]
     flags: list[str] = []
     overrides: list[str] = []
     for arg in argv:

@@ -165,10 +165,12 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
             f"trainer.num_nodes={nodes}: nothing has started this on several machines (SLURM, torchrun, or MASTER_ADDR "
             f"and NODE_RANK set by hand): it would wait for the others for ever."
         )
-    if values.get("data.mode") == "multi_target" and "MultiTarget" not in str(
-        values.get("loss._target_", "MultiTarget")
-    ):
-        problems.append("data.mode=multi_target: its targets are no distribution; it needs loss=multi_target.")
+    if "MultiTarget" not in str(values.get("loss._target_", "MultiTarget")):
+        problems += [
+            f"{key}=multi_target: its targets are no distribution; it needs loss=multi_target."
+            for key, value in values.items()
+            if value == "multi_target" and re.fullmatch(r"data\.(options\.\w+\.)?mode", key)
+        ]
     return problems
 
 

@@ -79,6 +79,13 @@ def refuse(argv: Sequence[str], config_name: str) -> None:
                 f"{flag}: there is no such flag. Options are written key=value, without dashes: {example}. "
                 f"--help lists them all."
             )
+    if {"-m", "--multirun"}.intersection(argv) or any(arg.startswith("sweep=") for arg in argv):
+        for arg in argv:
+            if arg.startswith("output_dir=") and "${" not in arg:
+                raise ConfigError(
+                    f"{arg}: all jobs of a sweep would write into this one folder. Name the sweep's folder instead, in "
+                    f"which each job has its own: hydra.sweep.{arg.removeprefix('output_')}"
+                )
     groups = group_names(conf_dir())
     for arg in argv:
         group, given, value = arg.partition("=")
@@ -95,7 +102,7 @@ def refuse(argv: Sequence[str], config_name: str) -> None:
 def _none(group: str) -> str:
     if group in _OF_SEVERAL[:2]:
         return f" {group}=default is the least; switch one of its parts off with {group}.<name>=null."
-    return f" {group}=none is none." if "none" in option_names(conf_dir(), group) else ""
+    return f" Choose {group}=none to do without." if "none" in option_names(conf_dir(), group) else ""
 
 
 def explain(message: str, config_name: str) -> str:

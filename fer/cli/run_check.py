@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fer.config.option_types import shown
+from fer.config.option_values import shown
 from fer.data.labels import EMOTIONS
 from fer.errors import ConfigError, did_you_mean
 from fer.scores.registry import each_epoch, lower_is_better

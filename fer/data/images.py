@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 _IN_MEMORY = 2**30  # bytes; larger datasets are decoded into a file
 _CHUNK = 64  # images per task of a thread
-_PROGRESS = 5_000  # images from which on a progress bar is shown
-_DEEPEST = 64  # folders in one another
+_PROGRESS = 5_000  # least number of images for a progress bar
+_DEEPEST = 64  # nested folders
 
 
 def find_images(folder: Path) -> tuple[list[str], list[str]]:
@@ -35,8 +35,8 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
         The images and the other files: paths relative to ``folder`` with ``/``, sorted.
 
     Raises:
-        DatasetError: If a folder cannot be read or is a link to one above it, folders are too deep, or what is named
-            like an image is a pipe or a device.
+        DatasetError: If a folder cannot be read or is a link to one above it, folders are nested too deep, or a pipe or
+            device has the name of an image.
     """
     images: list[str] = []
     others: list[str] = []
@@ -44,7 +44,7 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
     while pending:
         below, above = pending.pop()
         if below.count("/") > _DEEPEST:
-            raise DatasetError(f"{readable(str(folder / below))}: more than {_DEEPEST} folders in one another.")
+            raise DatasetError(f"{readable(str(folder / below))}: more than {_DEEPEST} nested folders.")
         for entry in scan(folder / below):
             path = readable(str(folder / below / entry.name))
             if entry.name.startswith("."):
@@ -65,7 +65,7 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def scan(folder: Path) -> list["os.DirEntry[str]"]:
-    """Return what stands in a folder.
+    """Return the entries of a folder.
 
     Raises:
         DatasetError: If it cannot be read.
@@ -84,9 +84,9 @@ class Stored(NamedTuple):
     size: int
     """Side in pixels."""
     channels: int | None
-    """None if that needs a look at the pixels."""
+    """1 or 3; None if only the pixels can tell."""
     bits: int = 16
-    """How many bits of 16-bit values are used."""
+    """Number of bits used in 16-bit values."""
 
 
 def how_stored(
@@ -97,18 +97,18 @@ def how_stored(
     boxes: Sequence[Box | None] | None = None,
     fit: str = DEFAULT_FIT,
 ) -> Stored:
-    """Decide in which size and channels images are stored, from their headers.
+    """Decide the size and channels that images are stored with, from their headers.
 
-    Images of one common square size are stored as they are, unless ``image_size`` is smaller; all others are
-    brought to it.
+    Images of one common square size keep it, unless ``image_size`` is smaller; all others are resized to
+    ``image_size``.
 
     Args:
         root: The folder that ``names`` are relative to.
         names: Image files.
-        image_size: The side that is wanted, in pixels; None for the images' own.
+        image_size: Side in pixels; None for the images' own.
         channels: 1 for grey, 3 for RGB, None for the images' own.
         boxes: The part of each image that is stored; None for the whole of each.
-        fit: How what is not square becomes square, one of :data:`fer.data.squares.FITS`.
+        fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
 
     Raises:
         DatasetError: If the images differ in size or are not square, and ``image_size`` is None.
@@ -194,11 +194,11 @@ def decode_images(
         size: Side of the stored images in pixels.
         channels: 1 for grey, 3 for RGB, None for grey if every image is (one channel, or three equal ones).
         cache_dir: Where a large array is placed.
-        resize: Resize other sizes; if False they are refused.
+        resize: Whether images of other sizes are resized; otherwise they are refused.
         boxes: The part of each image that is taken; None for the whole of each.
-        fit: How what is not square becomes square, one of :data:`fer.data.squares.FITS`.
-        bits: How many bits of 16-bit values are used.
-        unreadable: Names that are left out later, and black here.
+        fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
+        bits: Number of bits used in 16-bit values.
+        unreadable: Names of images that are not decoded but black: their samples are left out later.
 
     Returns:
         Shape (N, size, size) or (N, size, size, 3), in the order of ``names``.
@@ -210,18 +210,6 @@ def decode_images(
     images = np.zeros(shape, np.uint8) if math.prod(shape) <= _IN_MEMORY else allocate(cache_dir, shape)
     problems: dict[int, str] = {}
 
-    def decode_one(index: int) -> npt.NDArray[np.uint8]:
-        box = boxes[index] if boxes else None
-        image = read_image(root / names[index], channels, bits, None if box else size)
-        height, width = image.shape[:2]
-        if not resize and (height, width) != (size, size):
-            raise ValueError(f"{width}x{height} pixels, expected {size}x{size}")
-        image = cut(image, box, fit)
-        if image.shape[:2] == (size, size):
-            return image
-        method = cv2.INTER_AREA if max(image.shape[:2]) > size else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(image, (size, size), interpolation=method), dtype=np.uint8)
-
     def decode(start: int) -> bool:
         """Decode one chunk; return whether all of it is grey."""
         grey = True
@@ -229,7 +217,8 @@ def decode_images(
             if names[index] in unreadable:
                 continue
             try:
-                image = decode_one(index)
+                box = boxes[index] if boxes else None
+                image = _decode_one(root / names[index], size, channels, resize, box, fit, bits)
             except Exception as error:  # decoders raise anything for a broken file
                 problems[index] = readable(f"{names[index]}: {reason(root / names[index], error)}")
                 continue
@@ -257,3 +246,25 @@ def decode_images(
             f"{listing([problems[index] for index in sorted(problems)])}\n  Replace or remove them."
         )
     return images[..., 0] if channels is None and all_grey else images
+
+
+def _decode_one(
+    path: Path, size: int, channels: int | None, resize: bool, box: Box | None, fit: str, bits: int
+) -> npt.NDArray[np.uint8]:
+    """Decode one image, see :func:`decode_images`.
+
+    Returns:
+        Shape (size, size) or (size, size, 3).
+
+    Raises:
+        ValueError: If it has another size and is not to be resized; decoders raise any exception.
+    """
+    image = read_image(path, channels, bits, None if box else size)
+    height, width = image.shape[:2]
+    if not resize and (height, width) != (size, size):
+        raise ValueError(f"{width}x{height} pixels, expected {size}x{size}")
+    image = cut(image, box, fit)
+    if image.shape[:2] == (size, size):
+        return image
+    method = cv2.INTER_AREA if max(image.shape[:2]) > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size, size), interpolation=method), dtype=np.uint8)

@@ -81,7 +81,7 @@ class CNN(nn.Module):
                 block[f"conv{number}"] = nn.Conv2d(channels, width, size, padding=padding, bias=not batch_norm)
                 if batch_norm:
                     block[f"batch_norm{number}"] = nn.BatchNorm2d(width)
-                block[f"activation{number}"] = make_activation(activation)
+                block[f"activation{number}"] = make_activation(activation, "model.activation")
                 channels = width
             if pool is not None:
                 _one_of("pooling", pool, tuple(_POOLS))

@@ -30,11 +30,12 @@ INITS: dict[str, Callable[[Tensor], Tensor]] = {
 POOLINGS = ("avg", "max", "avgmax", "flatten")
 
 
-def make_activation(name: str) -> nn.Module:
+def make_activation(name: str, key: str) -> nn.Module:
     """Return a new activation layer.
 
     Args:
         name: A torch.nn class such as ``ReLU``, ``GELU``, ``SiLU`` or ``Tanh``, in any case.
+        key: The option's full key, for errors.
 
     Raises:
         ConfigError: There is no such activation.
@@ -42,7 +43,7 @@ def make_activation(name: str) -> nn.Module:
     classes = {known.lower(): known for known in ACTIVATIONS}
     if str(name).lower() not in classes:
         raise ConfigError(
-            f"activation={name} is not one of torch.nn's.{did_you_mean(str(name), ACTIVATIONS)}"
+            f"{key}={name} is not one of torch.nn's.{did_you_mean(str(name), ACTIVATIONS)}"
             f" There are: {', '.join(ACTIVATIONS)}."
         )
     layer = getattr(nn, classes[name.lower()])()
@@ -138,7 +139,7 @@ class Head(nn.Sequential):
         width = in_features
         for number, (units, rate) in enumerate(zip(hidden, rates, strict=True), start=1):
             layers[f"linear{number}"] = nn.Linear(width, units)
-            layers[f"activation{number}"] = make_activation(activation)
+            layers[f"activation{number}"] = make_activation(activation, "model.head.activation")
             if batch_norm:
                 layers[f"batch_norm{number}"] = nn.BatchNorm1d(units)
             layers[f"dropout{number}"] = nn.Dropout(rate)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -12,7 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from fer.display import plain
-from fer.predicting.faces import FaceEmotion
+
+if TYPE_CHECKING:
+    from fer.predicting.faces import FaceEmotion
 
 UNDECIDED = "undecided"
 """What is said of a face whose most probable emotion is not probable enough."""
@@ -20,7 +23,7 @@ _GREY = (150, 150, 150)
 _SMALLEST, _LARGEST = 12, 64  # pixels of a letter's height
 
 
-def face_figure(face: FaceEmotion) -> Figure:
+def face_figure(face: "FaceEmotion") -> Figure:
     """Draw what a model looked at beside each class's probability."""
     figure = Figure(figsize=(6, 2.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
@@ -49,7 +52,7 @@ def colour_of(emotion: str | None, classes: Sequence[str]) -> tuple[int, int, in
 
 
 def annotated(
-    image: npt.NDArray[np.uint8], faces: Sequence[FaceEmotion], tracks: Sequence[int] = (), scale: float = 1.0
+    image: npt.NDArray[np.uint8], faces: "Sequence[FaceEmotion]", tracks: Sequence[int] = (), scale: float = 1.0
 ) -> npt.NDArray[np.uint8]:
     """Draw boxes and emotions into a picture.
 

@@ -173,6 +173,16 @@ def test_what_is_refused_and_how(override: str, expected: str) -> None:
         (("model=timm", "model.name=null"), "model.name=null: must be a text."),
         (("model=cnn", "model.filters=[]"), "model.filters=[]: needs at least one."),
         (("model=resnet18", "+model.head.foo=3"), "model.head.foo: Head has no such option."),
+        (
+            ("data=combined", "data.datasets=[ferplus,jaffe]", "+data.options.ferplus.mode=multi_target"),
+            "data.options.ferplus.mode=multi_target: its targets are no distribution; it needs loss=multi_target.",
+        ),
+        (("scheduler=plateau", "scheduler.factor=0"), "scheduler.factor=0: must be above 0 and at most 1."),
+        (("optimizer.lr=1e9",), "optimizer.lr=1000000000.0: must be above 0 and at most 1000."),
+        (
+            ("mixup=both", "mixup.mixup_alpha=1e9"),
+            "mixup.mixup_alpha=1000000000.0: must be at least 0 and at most 100.",
+        ),
         (("data=jaffe", "data.folds=losso"), "must be a whole number or loso. Did you mean 'loso'?"),
         (("scheduler=plateau", "scheduler.mode=min"), "scheduler.mode=min: with monitor=val/f1_macro it must be max."),
         (

@@ -24,9 +24,11 @@ from fer.scores.registry import lower_is_better
         (["-e", "3"], "-e: there is no such flag."),
         (["callbacks=null"], "callbacks=null: one must be chosen. callbacks=default is the least"),
         (["logger=null"], "switch one of its parts off with logger.<name>=null"),
-        (["mixup=null"], "mixup=none is none."),
+        (["mixup=null"], "Choose mixup=none to do without."),
         (["model=[cnn]"], "model=[cnn]: one can be chosen, not a list: model=<name>."),
         (["data=[fer2013,rafdb]"], "data=combined data.datasets=[fer2013,rafdb]"),
+        (["output_dir=x", "-m", "seed=1,2"], "output_dir=x: all jobs of a sweep would write into this one folder."),
+        (["sweep=head_lr", "output_dir=x"], "in which each job has its own: hydra.sweep.dir=x"),
     ],
     ids=lambda value: value[0],
 )
@@ -42,6 +44,8 @@ def test_what_hydra_would_answer_with_its_usage_or_a_traceback(
 def test_flags_of_hydra_and_choices_of_none_pass() -> None:
     hints.refuse(["-m", "-cd", "x", "--cfg", "job", "experiment=null", "callbacks=[default,ema]"], "train")
     hints.refuse(["data=null"], "test")
+    hints.refuse(["-m", "seed=1,2", "output_dir=out/${seed}"], "train")
+    hints.refuse(["output_dir=x"], "train")
 
 
 @pytest.mark.parametrize(

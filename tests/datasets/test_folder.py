@@ -241,7 +241,7 @@ def test_a_linked_dataset_is_read(tmp_path: Path) -> None:
 def test_folders_that_are_too_deep(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "data", classes=["happy", "sad"], per_class=1)
     (tmp_path / "data/train/happy" / "/".join(["d"] * 300)).mkdir(parents=True)
-    with pytest.raises(DatasetError, match=r"train/happy/d.*more than 64 folders in one another"):
+    with pytest.raises(DatasetError, match=r"train/happy/d.*more than 64 nested folders"):
         read(tmp_path / "data")
 
 
