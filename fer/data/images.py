@@ -223,10 +223,8 @@ def decode_images(
                 problems[index] = readable(f"{names[index]}: {reason(root / names[index], error)}")
                 continue
             if channels is None:
-                if image.ndim == 2:
-                    image = image[:, :, None]
-                elif grey:
-                    grey = bool((image == image[:, :, :1]).all())
+                image = image[:, :, None] if image.ndim == 2 else image
+                grey = grey and bool((image == image[:, :, :1]).all())
             images[index] = image
         return grey
 

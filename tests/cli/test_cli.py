@@ -38,7 +38,7 @@ from conftest import REPO, TINY, Run
         (["optimizer.lr=a (b)"], "optimizer.lr=a (b): cannot be read. Close each bracket, or"),
         (["happy sad"], "happy sad: cannot be read. Choices are written key=value."),
         (["optimizer.lr=fast"], "optimizer.lr=fast: must be a number"),
-        (["optimizer.lr=-1"], "optimizer.lr=-1: must be above 0."),
+        (["optimizer.lr=-1"], "optimizer.lr=-1: must be above 0 and at most 1000."),
         (["data.batch_size=1.5"], "data.batch_size=1.5: must be a whole number"),
         (["compile=3"], "compile=3: must be true or false"),
         (["data.classes=[happy,sadd]"], "data.classes: unknown emotion 'sadd'. Did you mean 'sad'"),

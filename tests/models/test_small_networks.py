@@ -171,3 +171,10 @@ def test_two_softmaxes_keep_the_loss_away_from_zero() -> None:
     best = nn.functional.cross_entropy(torch.eye(7), torch.arange(7)).item()
     assert best == pytest.approx(math.log(1 + 6 / math.e))
     assert best > 1.1
+
+
+def test_a_wrong_activation_is_named_by_its_full_key() -> None:
+    with pytest.raises(ConfigError, match=r"^model\.activation=abc is not one"):
+        CNN(7, 1, 48, activation="abc")
+    with pytest.raises(ConfigError, match=r"^model\.head\.activation=abc is not one"):
+        CNN(7, 1, 48, head={"hidden": [4], "activation": "abc"})
