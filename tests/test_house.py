@@ -10,7 +10,7 @@ import pytest
 from conftest import REPO
 
 STOREYS = (
-    {"cli", "auditing", "cropping", "predicting", "reporting", "testing"},
+    {"cli", "auditing", "cropping", "exporting", "predicting", "reporting", "testing"},
     {"training"},
     {"datasets"},
     {"models"},
@@ -46,6 +46,7 @@ LONG_FUNCTIONS = {
     "fer.audit.audit": "an audit from start to end, in order",
     "fer.models.timm_model.__init__": "most of it are the options",
     "fer.testing.evaluation.write": "to be split",
+    "fer.export.export": "an export from start to end, in order",
     "fer.train.train": "a training from start to end, in order",
 }
 UPWARD = {
