@@ -38,8 +38,8 @@ def train(cfg: "DictConfig") -> float | None:
     from fer.framing import measure
     from fer.models import preprocessing
     from fer.training import features, launch, opening, predict, results, resume
-    from fer.training.callbacks import HistoryLogger, KeepHistory
     from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, restoring
+    from fer.training.loggers import HistoryLogger, KeepHistory
     from fer.training.module import FERModule
 
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))

@@ -15,11 +15,27 @@ MOVED = {
     )
 }  # fmt: skip
 """Old module to new module."""
+MOVED_CLASSES = {
+    "fer.training.callbacks.EventLogger": "fer.training.loggers.EventLogger",
+    "fer.training.callbacks.HistoryLogger": "fer.training.loggers.HistoryLogger",
+    "fer.training.callbacks.OptunaPruning": "fer.training.stopping.OptunaPruning",
+    "fer.training.callbacks.StopOnSignal": "fer.training.stopping.StopOnSignal",
+}
+"""Old class, by the new name of its module, to new class."""
 
 
 def current(node: Any) -> Any:
     """Return a config node whose ``_target_``, if it has moved, is named by its new place. Looks no deeper."""
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         return node
-    module, _, name = node["_target_"].rpartition(".")
-    return {**node, "_target_": f"{MOVED[module]}.{name}"} if module in MOVED else node
+    module, dot, name = node["_target_"].rpartition(".")
+    place = f"{MOVED.get(module, module)}{dot}{name}"
+    place = MOVED_CLASSES.get(place, place)
+    return node if place == node["_target_"] else {**node, "_target_": place}
+
+
+def all_current(node: Any) -> Any:
+    """Return a config in which every node is :func:`current`: of a whole run, to be compared with another."""
+    if isinstance(node, Mapping):
+        return {key: all_current(value) for key, value in current(node).items()}
+    return [all_current(value) for value in node] if isinstance(node, list) else node

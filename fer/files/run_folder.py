@@ -71,12 +71,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         # A config is written without references; a few nested ones could fill any memory.
         if "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=_Loader)):
             raise ValueError("it holds references")
-        config = yaml.load(text, Loader=_Loader)
+        config = moved.all_current(yaml.load(text, Loader=_Loader))
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError("it is no YAML") from error
     if not isinstance(config, dict):
         raise ValueError("it is no YAML mapping")
-    return {key: moved.current(node) for key, node in config.items()}
+    return config
 
 
 def checkpoint_mark(path: str | Path) -> str | None:

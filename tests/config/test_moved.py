@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fer.build import locate
-from fer.config.moved import MOVED, current
+from fer.config.moved import MOVED, MOVED_CLASSES, all_current, current
 from fer.files.run_record import data_of
 from fer.training.checkpoint import AtomicCheckpointIO, load_module
 
@@ -19,6 +19,10 @@ def test_every_new_place_exists_and_no_old_one() -> None:
         importlib.import_module(new)
         with pytest.raises(ModuleNotFoundError):
             importlib.import_module(old)
+    for old, new in MOVED_CLASSES.items():
+        for place, there in ((new, True), (old, False)):
+            module, _, name = place.rpartition(".")
+            assert hasattr(importlib.import_module(module), name) == there
 
 
 def test_only_the_target_is_renamed() -> None:
@@ -27,6 +31,18 @@ def test_only_the_target_is_renamed() -> None:
     assert locate(current(node)["_target_"], "loss").__name__ == "FocalLoss"
     for other in ({"_target_": "torch.nn.NLLLoss"}, {"_target_": 3}, {"gamma": 1}, None, [1], "fer.losses.FocalLoss"):
         assert current(other) == other
+
+
+def test_a_whole_config_is_brought_up_to_date() -> None:
+    old = {"callbacks": {"stop": {"_target_": "fer.callbacks.StopOnSignal"}, "off": None}, "monitor": "val/loss"}
+    new = {
+        "callbacks": {"stop": {"_target_": "fer.training.stopping.StopOnSignal"}, "off": None},
+        "monitor": "val/loss",
+    }
+    assert all_current(old) == all_current(new) == new
+    assert all_current({"parts": [{"_target_": "fer.losses.FocalLoss"}, 1]}) == {
+        "parts": [{"_target_": "fer.training.losses.FocalLoss"}, 1]
+    }
 
 
 def test_a_run_of_an_earlier_version_is_read(train_here: Any, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data
 
 from fer.errors import FERError
-from fer.training.callbacks import HistoryLogger, OptunaPruning
+from fer.training.loggers import HistoryLogger
 from fer.training.module import FERModule
+from fer.training.stopping import OptunaPruning
 
 Train = Callable[..., Path]
 

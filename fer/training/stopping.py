@@ -1,0 +1,127 @@
+"""Callbacks that end a training early: a poor trial of a sweep, and a signal."""
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from torch import Tensor
+
+from fer import compat
+from fer.errors import Interrupted
+from fer.training import launch
+
+log = logging.getLogger(__name__)
+
+
+class OptunaPruning(pl.Callback):
+    """End a trial of an Optuna sweep early when its score is worse than the median of the trials before it.
+
+    The run ends as if by early stopping: its best checkpoint is scored, and its score goes to the study.
+
+    Args:
+        monitor: The score that the sweep is after.
+        storage: The study's database (``hydra.sweeper.storage``).
+        study_name: The study's name (``hydra.sweeper.study_name``).
+        startup_trials: Trials that run to their end before any is pruned.
+        warmup_epochs: Epochs of a trial before it can be pruned.
+    """
+
+    def __init__(
+        self, monitor: str, storage: str, study_name: str, startup_trials: int = 4, warmup_epochs: int = 2
+    ) -> None:
+        self.monitor = monitor
+        self.trial: Any = None
+        if launch.is_child():  # the first process speaks for all
+            return
+        import optuna  # of the `sweep` extra
+
+        pruner = optuna.pruners.MedianPruner(startup_trials, warmup_epochs)
+        database = optuna.storages.get_storage(storage)
+        study = optuna.load_study(study_name=study_name, storage=database, pruner=pruner)
+        # The sweeper keeps the trial to itself; it is the one that runs with this job's overrides.
+        chosen = set(HydraConfig.get().overrides.task)
+        running = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.RUNNING]
+        mine = [t for t in running if {f"{key}={value}" for key, value in t.params.items()} <= chosen]
+        self.trial = compat.optuna_trial(study, study_name, database, mine[-1].number) if mine else None
+        if self.trial is None:
+            log.warning("callbacks.pruning: this job is no running trial of study '%s'; it is not pruned.", study_name)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report the epoch's score, and end the run if it is a poor one."""
+        if trainer.sanity_checking:
+            return
+        poor = False
+        if self.trial is not None:
+            self.trial.report(float(trainer.callback_metrics[self.monitor]), trainer.current_epoch)
+            poor = self.trial.should_prune()
+        if trainer.strategy.broadcast(poor):  # all processes end together, or some would wait for the others for ever
+            log.info(
+                "pruned after epoch %d: %s is worse than the median of earlier trials",
+                trainer.current_epoch + 1, self.monitor,
+            )  # fmt: skip
+            trainer.should_stop = True
+
+
+class StopOnSignal(pl.Callback):
+    """On Ctrl-C or SIGTERM, finish the step, write ``last.ckpt`` and end; a second signal ends at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Catch the signals."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._catch)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Put the handlers back that stood before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _catch(self, number: int, frame: Any) -> None:
+        if self.signal is not None:
+            os._exit(128 + number)
+        self.signal = number
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+    ) -> None:
+        """Save and stop between two steps; after an epoch's last step its validation comes first."""
+        # Not between the batches of one accumulated step: their gradients are in no checkpoint.
+        between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if between_steps and not trainer.is_last_batch and self._asked(trainer):
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+            self._stop(trainer)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop between two epochs; the last one's checkpoint is written."""
+        if self._asked(trainer):
+            self._stop(trainer)
+
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        here = self.signal is not None
+        if trainer.world_size == 1:
+            return here
+        # Every process must stop at the same step, whichever one was signalled.
+        return trainer.strategy.reduce_boolean_decision(here, all=False)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        raise Interrupted(
+            self.signal or signal.SIGTERM,
+            trainer.current_epoch + 1,
+            trainer.global_step,
+            Path(trainer.default_root_dir),
+        )
