@@ -24,12 +24,13 @@ from fer import compat
 from fer.cli import config_check, sweep
 from fer.cli import help as help_text
 from fer.cli.continuing import continued
-from fer.cli.hints import OPTIONAL_PACKAGES, explain, missing_package, refuse
+from fer.cli.hints import explain, refuse
 from fer.config.groups import conf_dir
 from fer.config.quoting import quoted
 from fer.display import plain
 from fer.environment import CHILD
 from fer.errors import FERError, Interrupted
+from fer.extras import OPTIONAL_PACKAGES, missing_package
 from fer.scores.registry import lower_is_better
 
 _CONFIG_ERROR = 2

@@ -14,6 +14,7 @@ from fer import compat
 from fer.config.groups import conf_dir, flat, group_names, option_names
 from fer.config.timm_names import timm_models
 from fer.errors import ConfigError, did_you_mean
+from fer.extras import missing_package
 
 # Other programs' words for our keys and groups.
 _SYNONYMS = {
@@ -50,10 +51,7 @@ _SYNONYMS = {
 }
 _OPTIONAL = ("experiment", "sweep")  # groups of which nothing need be chosen
 _OF_SEVERAL = ("callbacks", "logger", "transforms")  # groups of which several may be chosen at once
-# What is no part of a plain installation, by the word on the command line or the module that is missing.
-_EXTRAS = {"optuna": "sweep", "joblib": "sweep", "submitit": "cluster"}
-OPTIONAL_PACKAGES = (*_EXTRAS, "wandb", "mlflow", "comet_ml", "neptune", "deepspeed", "torch_xla")
-"""Modules that only some options need."""
+# The package that each of Hydra's plugins needs.
 _PLUGINS = {"optuna": "optuna", "joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 
 
@@ -120,18 +118,6 @@ def explain(message: str, config_name: str) -> str:
         return _no_such_option(*option.groups())
     key = re.search(r"Could not override '([^']+)'", message)
     return _no_such_key(key[1], config_name) if key else message
-
-
-def missing_package(module: str) -> str:
-    """Say which package is missing and how to install it.
-
-    Args:
-        module: What could not be imported.
-    """
-    extra = _EXTRAS.get(module.partition(".")[0])
-    package = f"'fer-lightning[{extra}]'" if extra else module.partition(".")[0].replace("_", "-")
-    more = f" (or, in a checkout: pip install -e '.[{extra}]')" if extra else ""
-    return f"this needs the package {module}, which is not installed: pip install {package}{more}"
 
 
 def _no_such_option(group: str, name: str) -> str:

@@ -2,8 +2,8 @@
 
 import importlib.util
 
-from fer.cli.hints import missing_package
 from fer.errors import ConfigError, FERError
+from fer.extras import missing_package
 
 _NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "safetensors": ("safetensors",)}
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer.cli.hints import missing_package
 from fer.errors import ConfigError, FERError
+from fer.extras import missing_package
 from fer.files import export
 from fer.models import build_model
 from fer.models.preprocessing import Preprocessing
