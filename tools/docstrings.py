@@ -13,4 +13,9 @@ class Markdown(griffe.Extension):
         """Rewrite an object's docstring once it is read."""
         if obj.docstring:
             text = re.sub(r":(?:mod|class|func|meth|attr|data|exc):`~?([^`]+)`", r"`\1`", obj.docstring.value)
-            obj.docstring.value = re.sub(r"::$", ":", text, flags=re.M)
+            text = re.sub(r"::$", ":", text, flags=re.M)
+            if obj.is_module:  # "Classes: ...", "Licence: ..." of a dataset
+                text = re.sub(
+                    r"^((?:[A-Z][a-z]+)(?: [a-z]+){0,2}|Licence, citation)(?=:\s|, one of)", r"**\1**", text, flags=re.M
+                )
+            obj.docstring.value = text

@@ -31,7 +31,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_fits_two_screens(printed, name: str) -> None:
-    text = printed(name, "--help")
+    text = printed(name, "help")
     lines = text.splitlines()
     assert max(len(line) for line in lines) <= 80
     assert len(lines) <= 90
