@@ -31,6 +31,7 @@ from fer.display import plain
 from fer.environment import CHILD
 from fer.errors import FERError, Interrupted
 from fer.extras import OPTIONAL_PACKAGES, missing_package
+from fer.files.run_folder import prediction_name
 from fer.scores.registry import lower_is_better
 
 _CONFIG_ERROR = 2
@@ -64,6 +65,8 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
         refuse(sys.argv[1:], config_name)
         if config_name == "train":
             sys.argv[1:] = rewrite(sys.argv[1:])
+        if config_name == "predict":
+            sys.argv[1:] = _in_one_folder(sys.argv[1:])
         if config_name == "audit":  # a second dataset: Hydra's own way to choose from a group twice is hard to guess
             sys.argv[1:] = [re.sub(r"^against=", "data@against=", arg) for arg in sys.argv[1:]]
         with compat.hidden_config_parts():
@@ -109,7 +112,8 @@ def _register_resolvers() -> None:
     """Let configs say ``${mode_of:${monitor}}``: min for a loss, max for every other score (and Optuna's words).
 
     ``${either:${name},own_data}`` is the first, or the second where the first is null. ``${folder:${name}}`` is the
-    name, if it is one that a folder below ``outputs`` may have.
+    name, if it is one that a folder below ``outputs`` may have. ``${prediction:...}``: see
+    :func:`fer.files.run_folder.prediction_name`.
     """
     for name, low, high in (("mode_of", "min", "max"), ("direction_of", "minimize", "maximize")):
         OmegaConf.register_new_resolver(
@@ -117,6 +121,7 @@ def _register_resolvers() -> None:
         )
     OmegaConf.register_new_resolver("either", lambda first, second: first or second, replace=True)
     OmegaConf.register_new_resolver("folder", config_check.folder_name, replace=True)
+    OmegaConf.register_new_resolver("prediction", prediction_name, replace=True)
 
 
 class _Checked:
@@ -181,10 +186,15 @@ def rewrite(argv: list[str]) -> list[str]:
         overrides = ["model=custom", *overrides]
     if any(o.startswith(("resume=", "ckpt=")) for o in overrides):
         return continued(flags, overrides)
+    return flags + _in_one_folder(overrides)
+
+
+def _in_one_folder(overrides: list[str]) -> list[str]:
+    """Let all that a command leaves stand in ``output_dir``, if it is given."""
     given = [o.partition("=")[2] for o in overrides if o.startswith("output_dir=")]
     if given and not any(o.startswith("hydra.run.dir=") for o in overrides):
-        overrides = [*overrides, f"hydra.run.dir={given[-1]}"]  # all that a run leaves in one folder
-    return flags + overrides
+        return [*overrides, f"hydra.run.dir={given[-1]}"]
+    return overrides
 
 
 def _flags_and_overrides(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -9,7 +9,9 @@ from fer.config import signatures
 from fer.config.option_rules import PRECISIONS, Rule
 from fer.errors import did_you_mean
 
-_PATHS = ("ckpt", "output_dir", "runs", "probabilities", "checkpoint_path", "cache_dir", "exclude", "votes", "root")
+_PATHS = (
+    "ckpt", "source", "output_dir", "runs", "probabilities", "checkpoint_path", "cache_dir", "exclude", "votes", "root",
+)  # fmt: skip
 
 
 def shown(value: Any) -> str:

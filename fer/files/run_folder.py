@@ -8,6 +8,8 @@ job that failed, ``error.txt``. Whatever stands there is only data, and may be d
 
 import hashlib
 import json
+import re
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,6 +98,22 @@ def checkpoint_mark(path: str | Path) -> str | None:
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return None
     return hashlib.sha256(repr(records).encode()).hexdigest()[:16]
+
+
+def prediction_name(source: object, ckpt: object, *options: object) -> str:
+    """Return what the folder of a prediction is called: the same for the same command and model, else another.
+
+    Args:
+        source: What is predicted; of a camera no two predictions are the same.
+        ckpt: The model.
+        options: What else decides the predictions.
+    """
+    source = str(source)
+    name = re.sub(r"[^\w.-]+", "_", Path(source).name)[:60].strip("._-") or "pictures"
+    if source.isdecimal():
+        return f"camera{name}-{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    key = [str(Path(source).expanduser().absolute()), None if ckpt is None else checkpoint_mark(str(ckpt)), *options]
+    return f"{name}-{hashlib.sha256(repr(key).encode(errors='backslashreplace')).hexdigest()[:8]}"
 
 
 def checkpoint_file(path: Path) -> Path:

@@ -17,10 +17,9 @@ from fer.display import plain
 if TYPE_CHECKING:
     from fer.predicting.faces import FaceEmotion
 
-UNDECIDED = "undecided"
-"""What is said of a face whose most probable emotion is not probable enough."""
 _GREY = (150, 150, 150)
 _SMALLEST, _LARGEST = 12, 64  # pixels of a letter's height
+_READABLE = 240  # pixels of a picture's longer side
 
 
 def face_figure(face: "FaceEmotion") -> Figure:
@@ -29,7 +28,7 @@ def face_figure(face: "FaceEmotion") -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
     left.imshow(face.crop, cmap="gray", vmin=0, vmax=255)
     left.set(xticks=[], yticks=[])
-    left.set_title(plain(face.emotion or UNDECIDED), fontsize=11)
+    left.set_title(plain(face.said), fontsize=11)
     names = list(face.probabilities)
     colours = [np.divide(colour_of(name if name == face.emotion else None, names), 255) for name in names]
     values = list(face.probabilities.values())
@@ -52,7 +51,10 @@ def colour_of(emotion: str | None, classes: Sequence[str]) -> tuple[int, int, in
 
 
 def annotated(
-    image: npt.NDArray[np.uint8], faces: "Sequence[FaceEmotion]", tracks: Sequence[int] = (), scale: float = 1.0
+    image: npt.NDArray[np.uint8],
+    faces: "Sequence[FaceEmotion]",
+    tracks: Sequence[int | None] = (),
+    scale: float = 1.0,
 ) -> npt.NDArray[np.uint8]:
     """Draw boxes and emotions into a picture.
 
@@ -63,22 +65,26 @@ def annotated(
         scale: Pixels of the picture in which the faces are given for one of these.
 
     Returns:
-        A new picture, uint8 of shape (H, W, 3).
+        A new picture, uint8 of shape (H, W, 3); a small one is enlarged, so that the words can be read.
     """
     drawn = Image.fromarray(image)
+    if (enlarged := -(-_READABLE // max(drawn.size))) > 1:
+        drawn = drawn.resize((drawn.width * enlarged, drawn.height * enlarged), Image.Resampling.BICUBIC)
+        scale /= enlarged
     draw = ImageDraw.Draw(drawn)
     for number, face in enumerate(faces):
         left, top, right, bottom = (float(value) / scale for value in face.box)
         colour = colour_of(face.emotion, list(face.probabilities))
         size = int(np.clip((right - left) / 7, _SMALLEST, _LARGEST))
-        draw.rectangle((left, top, right, bottom), outline=colour, width=max(2, size // 8))
-        text = f"{plain(face.emotion or UNDECIDED)} {face.confidence:.2f}"
-        text = f"{tracks[number]} {text}" if tracks else text
+        draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=max(2, size // 8))
+        text = f"{plain(face.said)} {face.confidence:.2f}"
+        if tracks and tracks[number] is not None:
+            text = f"{tracks[number]} {text}"
         font = _font(size)
         across, _, end, down = draw.textbbox((0, 0), text, font=font)
         width, height = end - across + size // 2, down + size // 3
-        x = min(max(left, 0), max(0, image.shape[1] - width))
-        y = top - height if top >= height else min(bottom, image.shape[0] - height)  # above the box, else below it
+        x = min(max(left, 0), max(0, drawn.width - width))
+        y = top - height if top >= height else min(bottom, drawn.height - height)  # above the box, else below it
         draw.rectangle((x, y, x + width, y + height), fill=colour)
         draw.text((x + size // 4, y + size // 8), text, font=font, fill=_legible_on(colour))
     return np.asarray(drawn)

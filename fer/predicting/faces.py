@@ -33,6 +33,11 @@ class FaceEmotion:
     crop: npt.NDArray[np.uint8] = field(repr=False)
 
     @property
+    def said(self) -> str:
+        """The emotion in a word: ``undecided`` where it is None."""
+        return "undecided" if self.emotion is None else self.emotion
+
+    @property
     def confidence(self) -> float:
         """Probability of the most probable class."""
         return max(self.probabilities.values())

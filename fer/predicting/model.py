@@ -114,8 +114,8 @@ class Model:
 
     def cut(self, picture: Picture, face: Face) -> Found:
         """Cut a face out of a picture, in whose pixels it is given."""
-        size = self.module.preprocess.image_size
-        pixels = crop(picture.pixels, face, size, margin=self.margin)
+        preprocess = self.module.preprocess
+        pixels = crop(picture.pixels, face, preprocess.image_size, preprocess.framing, self.margin)
         box = tuple(float(value * picture.scale) for value in face.box)
         landmarks = None if face.landmarks is None else face.landmarks * np.float32(picture.scale)
         return Found(Face(box, landmarks, face.score), pixels)  # type: ignore[arg-type]

@@ -1,0 +1,90 @@
+"""Find emotions in pictures and videos: ``python -m fer.predict ckpt=outputs/<name>/<time> source=photo.jpg``."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from fer.cli import command
+from fer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def predict(cfg: "DictConfig") -> None:
+    """Find the faces in pictures, videos or a camera's view, and write a row for each with its emotion.
+
+    A command that was stopped goes on where it was, if it is given again.
+
+    Args:
+        cfg: The composed ``conf/predict.yaml``.
+
+    Raises:
+        FERError: If no model or source is named, or they cannot be used.
+    """
+    for key in ("ckpt", "source"):
+        if cfg.get(key) is None:
+            raise ConfigError(_MISSING[key])
+    from pathlib import Path
+
+    from omegaconf import OmegaConf
+
+    from fer.files import run_folder, run_lock
+    from fer.framing.detectors import build_detector
+    from fer.predicting import sources
+
+    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    run = Path(config["output_dir"])
+    number = sources.camera(config["source"])
+    files = None if number is not None else sources.Files(str(config["source"]))
+    if number is not None:
+        sources.open_video(number).release()
+    elif files and files.single and files.videos:
+        sources.open_video(next(files.of_kind(video=True))).release()
+    if config["detector"] != "none":
+        build_detector(config["detector"])
+
+    # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
+    from fer import environment
+
+    environment.check()
+    from fer.predicting import session
+    from fer.predicting.model import load
+    from fer.predicting.record import Record
+
+    environment.quieten(first=True)
+    options = {key: config[key] for key in ("tta", "margin", "batch_size", "trust")}
+    model = load(config["ckpt"], config["detector"], device=config["accelerator"], **options)
+    run.mkdir(parents=True, exist_ok=True)
+    run_lock.hold(run)
+    recipe = {key: config[key] for key in ("source", "detector", "tta", "margin", "min_confidence")}
+    recipe |= {key: config[key] for key in ("detect_every", "smooth", "seconds")}
+    recipe["checkpoint_mark"] = run_folder.checkpoint_mark(config["ckpt"])
+    record = Record(run, model.classes, recipe)
+    session.run(model, files or cast("int", number), record, config)
+
+
+_MISSING = {
+    "ckpt": (
+        "ckpt: which model? Name a run: python -m fer.predict ckpt=outputs/<name>/<time> source=photo.jpg\n"
+        "  There is none yet? Train one first. On the drawn faces, to see how it goes (a minute):\n"
+        "    python -m fer.train\n"
+        "  On FER2013 (research only, 9 minutes on a CPU): python -m fer.train experiment=fer2013_small "
+        "data.root=<folder>\n"
+        "  On photographs of your own, a folder for each emotion: python -m fer.train data=folder data.root=<folder>"
+    ),
+    "source": (
+        "source: of what? A picture, a folder, a glob, a list of files, a video or a camera: source=photo.jpg, "
+        "source=photos, source='photos/*.jpg', source=list.txt, source=video.mp4, source=0"
+    ),
+}
+
+
+def main() -> None:
+    """Compose the config from the command line and predict."""
+    command.run(predict, "predict")
+
+
+if __name__ == "__main__":
+    # Through the import, so that sweeps can hand the function to other processes by its name.
+    from fer.predict import main as entry
+
+    entry()

@@ -1,0 +1,286 @@
+"""Videos and cameras: faces found now and then, followed in between, tracked, and classified in batches of frames."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fer.errors import ConfigError
+from fer.framing.face import Face
+from fer.predicting import drawing
+from fer.predicting.faces import FaceEmotion
+from fer.predicting.model import Model
+from fer.predicting.photographs import PICTURES, Told, free_name
+from fer.predicting.pictures import Picture
+from fer.predicting.record import Record
+from fer.predicting.sources import open_video
+from fer.predicting.tracks import Smoothing, Tracks, follow
+
+log = logging.getLogger(__name__)
+
+_WAITING = 4  # frames that are decoded ahead
+_TOGETHER = 8  # frames whose faces go through the network together
+_RATE = 25.0  # frames a second where a video does not say
+
+
+@dataclass(frozen=True)
+class Options:
+    """How videos are looked at.
+
+    Attributes:
+        detect_every: Faces are looked for in each so many-th frame, and followed in between.
+        smooth: Seconds over which a track's probabilities are averaged; 0 for none.
+        seconds: End after so long; None for the end of the video, or Ctrl-C.
+        annotated: Whether an annotated video is written.
+        min_confidence: Below this an emotion is undecided.
+    """
+
+    detect_every: int
+    smooth: float
+    seconds: float | None
+    annotated: bool
+    min_confidence: float
+
+
+class Frame(NamedTuple):
+    """One frame."""
+
+    number: int
+    """From 0."""
+    seconds: float
+    image: npt.NDArray[np.uint8]
+    """RGB, uint8 of shape (H, W, 3)."""
+    faces: list[Face] | None
+    """What a detector found; None if it did not look."""
+
+
+class _Reader:
+    """Decodes frames, and looks for faces in some, in a thread of its own.
+
+    Args:
+        capture: The open video or camera.
+        live: Whether it is a camera, whose frames have the clock's time.
+        model: Its detector is used.
+        options: How.
+    """
+
+    def __init__(self, capture: cv2.VideoCapture, live: bool, model: Model, options: Options) -> None:
+        self.rate = capture.get(cv2.CAP_PROP_FPS)
+        self.rate = self.rate if 0 < self.rate <= 1000 else _RATE
+        self.promised = 0 if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._capture, self._live, self._model, self._options = capture, live, model, options
+        self._frames: queue.Queue[Frame | BaseException | None] = queue.Queue(_WAITING)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            begun = time.monotonic()
+            number = 0
+            while not self._stop.is_set():
+                good, image = self._capture.read()
+                seconds = time.monotonic() - begun if self._live else number / self.rate
+                if not good or image is None or (self._options.seconds and seconds >= self._options.seconds):
+                    break
+                rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+                detector = self._model.detector
+                looks = detector is not None and number % self._options.detect_every == 0
+                self._put(Frame(number, seconds, rgb, detector.detect(rgb) if detector and looks else None))
+                number += 1
+            self._put(None)
+        except BaseException as error:  # to be raised where frames are taken
+            self._put(error)
+        finally:
+            self._capture.release()
+
+    def _put(self, item: Frame | BaseException | None) -> None:
+        while not self._stop.is_set():
+            with suppress(queue.Full):
+                self._frames.put(item, timeout=0.2)
+                return
+
+    def __iter__(self) -> Iterator[Frame]:
+        while True:
+            item = self._frames.get()
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+
+class _Placed(NamedTuple):
+    frame: Frame
+    faces: list[Face]
+    tracks: list[int | None]
+
+
+def run(
+    model: Model, source: Path | int, record: Record, told: Told, options: Options, tick: Callable[[int, int], Any]
+) -> int:
+    """Predict a video, or what a camera sees.
+
+    Args:
+        model: The model.
+        source: The video's path, or a camera's number.
+        record: Where the answers are written.
+        told: What is said on the terminal.
+        options: How.
+        tick: Called with the number of frames that are done, and of those that there are (0 if not known).
+
+    Returns:
+        The number of frames.
+    """
+    name = f"camera {source}" if isinstance(source, int) else source
+    try:
+        reader = _Reader(open_video(source), isinstance(source, int), model, options)
+    except ConfigError as error:
+        if isinstance(source, int):
+            raise
+        said = str(error).removeprefix(f"{source}: ")
+        told.fault(source, said)
+        record.end(source, 0, 0, said)
+        return 0
+    before, frames = record.faces, 0
+    film = _Film(record.folder, name, reader.rate, isinstance(source, int)) if options.annotated else None
+    smoothing = Smoothing(options.smooth)
+    waiting: list[_Placed] = []
+    try:
+        for placed in _placed(model, reader):
+            waiting.append(placed)
+            frames += 1
+            if len(waiting) >= _TOGETHER or sum(len(one.faces) for one in waiting) >= model.batch_size:
+                _settle(model, name, waiting, record, smoothing, film, options.min_confidence)
+                waiting = []
+                tick(frames, reader.promised)
+    except KeyboardInterrupt:
+        if not isinstance(source, int):
+            raise
+        log.info("stopped")  # which is how a camera's recording ends
+    finally:
+        reader.close()
+        _settle(model, name, waiting, record, smoothing, film, options.min_confidence)
+        if film:
+            film.close()
+    fault = _ended_early(frames, reader.promised, options, reader.rate)
+    if fault:
+        told.fault(name, fault)
+    elif record.faces == before:
+        told.nobody(name)
+    record.end(name, record.faces - before, frames, fault)
+    return frames
+
+
+def _ended_early(frames: int, promised: int, options: Options, rate: float) -> str:
+    """Say that a video ended before its own end; containers' counts may be a little off."""
+    due = min(promised, int((options.seconds or np.inf) * rate)) if options.seconds else promised
+    if not frames:
+        return "no frame of it can be read"
+    return f"ends at frame {frames:,} of {promised:,}: cut off or damaged" if frames < 0.95 * due - 2 else ""
+
+
+def _placed(model: Model, reader: _Reader) -> Iterator[_Placed]:
+    """Yield each frame with its faces: those found in it, or else those of the frame before, followed."""
+    tracks, faces = Tracks(), list[Face]()
+    numbers: list[int | None] = []
+    before: npt.NDArray[np.uint8] | None = None
+    for frame in reader:
+        grey = np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), np.uint8)
+        if model.detector is None:
+            height, width = grey.shape
+            faces, numbers = [Face((0.0, 0.0, float(width), float(height)), None, 1.0)], [1]
+        else:
+            if frame.faces is not None:
+                faces = frame.faces
+            elif before is not None:
+                faces = follow(before, grey, faces)
+            numbers = tracks.update(faces, frame.seconds)  # of each frame: from one look to the next much may move
+        before = grey
+        yield _Placed(frame, faces, numbers)
+
+
+def _settle(
+    model: Model, name: Path | str, waiting: list[_Placed], record: Record, smoothing: Smoothing,
+    film: "_Film | None", min_confidence: float,
+) -> None:  # fmt: skip
+    """Apply the network to the faces of several frames together, and write what it says."""
+    found = [
+        model.find(Picture(frame.image))
+        if model.detector is None
+        else [model.cut(Picture(frame.image), face) for face in faces]
+        for frame, faces, _ in waiting
+    ]
+    rows = iter(model.classify([item.crop for items in found for item in items]))
+    for (frame, _, tracks), items in zip(waiting, found, strict=True):
+        smooth = [smoothing(track, frame.seconds, next(rows)) for track in tracks]
+        faces = [model.face(item, p, min_confidence) for item, p in zip(items, smooth, strict=True)]
+        record.add(name, faces, frame.number, frame.seconds, tracks)
+        if film:
+            film.write(frame, faces, tracks)
+    record.flush()
+
+
+class _Film:
+    """The annotated video, opened with its first frames."""
+
+    def __init__(self, folder: Path, name: Path | str, rate: float, live: bool) -> None:
+        self.folder, self.name, self.rate, self.live = folder / PICTURES, name, rate, live
+        self._writer: cv2.VideoWriter | None = None
+        self._first: list[npt.NDArray[np.uint8]] = []
+        self._size = (0, 0)
+
+    def write(self, frame: Frame, faces: list[FaceEmotion], tracks: list[int | None]) -> None:
+        """Add a frame."""
+        image = drawing.annotated(frame.image, faces, tracks)
+        if self._writer is None:
+            self._first.append(image)
+            if self.live and len(self._first) < _TOGETHER:
+                return  # a camera's own word for its rate is not to be trusted: measured
+            rate = (len(self._first) - 1) / frame.seconds if self.live and frame.seconds > 0 else self.rate
+            self._begin(image, rate)
+            return
+        self._add(image)
+
+    def _begin(self, image: npt.NDArray[np.uint8], rate: float) -> None:
+        path = free_name(self.folder, self.name, ".mp4")
+        rate = round(float(np.clip(rate, 1, 120)), 2)  # MPEG-4 knows no finer steps
+        self._size = image.shape[1] // 2 * 2, image.shape[0] // 2 * 2  # which most players want even
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            log.warning("%s: %s; no annotated video is written.", str(self.folder), str(error.strerror))
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, self._size)  # type: ignore[attr-defined]
+        if not self._writer.isOpened():
+            log.warning("%s: OpenCV cannot write this video; the table is written all the same.", str(path))
+        for one in self._first:
+            self._add(one)
+        self._first = []
+
+    def _add(self, image: npt.NDArray[np.uint8]) -> None:
+        assert self._writer is not None
+        width, height = self._size
+        if image.shape[0] < height or image.shape[1] < width:
+            image = np.asarray(cv2.resize(image, self._size), np.uint8)
+        self._writer.write(cv2.cvtColor(image[:height, :width], cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """End the video."""
+        if self._first:
+            self._begin(self._first[0], self.rate)
+        if self._writer is not None:
+            self._writer.release()
