@@ -1,7 +1,6 @@
-"""How far something is: one style of bar on a terminal, and a line an epoch in the log."""
+"""How far something is: one style of bar on a terminal. Imports nothing slow."""
 
 import logging
-import math
 import sys
 import threading
 import time
@@ -9,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytorch_lightning as pl
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 log = logging.getLogger(__name__)
@@ -58,131 +56,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-class RunProgress(pl.Callback):
-    """One bar over all epochs, with the time that the whole run still takes, and a line an epoch in the log.
-
-    Args:
-        show_bar: False for the lines alone.
-    """
-
-    def __init__(self, show_bar: bool = True) -> None:
-        self.show_bar = show_bar
-        self._bar: Any = None
-        self._begun = self._epoch_begun = self._looked = 0.0
-        self._epochs = self._first = 0  # planned; done by earlier starts
-        self._running: int | None = None  # the epoch, from 1, whose line is still to come
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the bar."""
-        self._begun, self._first = time.monotonic(), trainer.current_epoch
-        self._epochs = _planned_epochs(trainer)
-        if not trainer.is_global_zero or not self.show_bar:
-            return
-        batches = int(trainer.num_training_batches)
-        if not math.isinf(sum(trainer.num_val_batches)):
-            batches += int(sum(trainer.num_val_batches)) // (trainer.check_val_every_n_epoch or 1)
-        self._bar = bar(self._name(trainer), self._epochs * batches or None, done=trainer.current_epoch * batches)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say how the last epoch went: only now are its training scores known."""
-        self._say(trainer)
-        self._running, self._epoch_begun = trainer.current_epoch + 1, time.monotonic()
-        if self._bar is not None:
-            self._bar.set_description_str(self._name(trainer))
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
-        """Go on by a step."""
-        if self._bar is None or self._bar.disable:
-            return
-        if time.monotonic() - self._looked > 0.5:  # on a GPU the look costs a synchronisation
-            self._looked = time.monotonic()
-            loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-            self._bar.set_postfix_str(f"loss {float(loss):.3f}", refresh=False)
-        self._bar.update()
-
-    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Go on by a batch."""
-        if self._bar is not None and not trainer.sanity_checking:
-            self._bar.update()
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say how the last epoch went, and take the bar away."""
-        self._say(trainer)
-        self._close()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Take the bar away, so that the message stands by itself."""
-        self._close()
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take the bar away."""
-        self._close()
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = None
-
-    def _name(self, trainer: pl.Trainer) -> str:
-        return f"epoch {trainer.current_epoch + 1}" + (f"/{self._epochs}" if self._epochs else "")
-
-    def _say(self, trainer: pl.Trainer) -> None:
-        epoch, self._running = self._running, None
-        if epoch is None or not trainer.is_global_zero:
-            return
-        scores = {key: float(value) for key, value in trainer.callback_metrics.items()}
-        shown = {"train/loss": "loss", "val/loss": "val loss", "val/accuracy": "acc", "val/f1_macro": "F1"}
-        values = [f"{name} {scores[key]:.3f}" for key, name in shown.items() if key in scores]
-        now = time.monotonic()
-        times = clock(now - self._epoch_begun)
-        if self._epochs > epoch:
-            times += f", {clock((now - self._begun) / (epoch - self._first) * (self._epochs - epoch))} left"
-        width = len(str(self._epochs))
-        of = f"/{self._epochs}" if self._epochs else ""
-        with tqdm.external_write_mode():  # the bar makes room
-            log.info("epoch %*d%s  %s  (%s)", width, epoch, of, "  ".join(values), times)
-
-
-def _planned_epochs(trainer: pl.Trainer) -> int:
-    """Return how many epochs the run is to have; 0 if nothing says so."""
-    epochs = max(trainer.max_epochs or 0, 0)
-    if trainer.max_steps > 0:
-        steps = math.ceil(int(trainer.num_training_batches) / trainer.accumulate_grad_batches)
-        by_steps = math.ceil(trainer.max_steps / max(steps, 1))
-        epochs = min(epochs, by_steps) if epochs else by_steps
-    return epochs
-
-
-class ScoringProgress(pl.Callback):
-    """A bar while a split is scored.
-
-    Args:
-        show_bar: False for none.
-    """
-
-    def __init__(self, show_bar: bool = True) -> None:
-        self.show_bar = show_bar
-        self.what = "scoring"
-        self._bar: Any = None
-
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the bar."""
-        if self.show_bar:
-            self._bar = bar(self.what, int(sum(trainer.num_predict_batches)))
-
-    def on_predict_batch_end(self, *_: Any) -> None:
-        """Go on by a batch."""
-        if self._bar is not None:
-            self._bar.update()
-
-    def on_predict_end(self, *_: Any) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = None
-
-    def on_exception(self, *_: Any) -> None:
-        """Take the bar away, so that the message stands by itself."""
-        self.on_predict_end()

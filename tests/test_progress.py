@@ -1,6 +1,7 @@
 """Bars on a terminal, nothing of them in a file."""
 
 import io
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from fer import progress
+from fer.training.progress import RunProgress, _planned_epochs
 
 
 class Terminal(io.StringIO):
@@ -38,7 +40,7 @@ def test_the_bar_is_of_the_whole_run_and_fits(
 ) -> None:
     terminal = on_terminal(monkeypatch)  # here: pytest puts its own stderr in place when the test begins
     caplog.set_level("INFO")
-    run, shown = trainer(current_epoch=2), progress.RunProgress()
+    run, shown = trainer(current_epoch=2), RunProgress()
     shown.on_train_start(run, SimpleNamespace())
     shown.on_train_epoch_start(run, SimpleNamespace())
     assert shown._bar.total == 570
@@ -75,8 +77,14 @@ def test_no_bar_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) ->
     [({}, 10), ({"max_steps": 120}, 3), ({"max_epochs": -1}, 0), ({"max_steps": 60, "accumulate_grad_batches": 2}, 3)],
 )
 def test_planned_epochs(values: dict[str, Any], epochs: int) -> None:
-    assert progress._planned_epochs(trainer(**values)) == epochs
+    assert _planned_epochs(trainer(**values)) == epochs
 
 
 def test_clock() -> None:
     assert [progress.clock(seconds) for seconds in (5, 65, 3665)] == ["0:05", "1:05", "1:01:05"]
+
+
+def test_bars_come_without_torch() -> None:
+    code = "import sys, fer.progress, fer.data.images; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.stdout == "False\n", done.stderr

@@ -16,6 +16,7 @@ MOVED = {
 }  # fmt: skip
 """Old module to new module."""
 MOVED_CLASSES = {
+    "fer.progress.RunProgress": "fer.training.progress.RunProgress",
     "fer.training.callbacks.EventLogger": "fer.training.loggers.EventLogger",
     "fer.training.callbacks.HistoryLogger": "fer.training.loggers.HistoryLogger",
     "fer.training.callbacks.OptunaPruning": "fer.training.stopping.OptunaPruning",

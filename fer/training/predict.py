@@ -11,8 +11,8 @@ import torch
 from fer.data.base import FERDataModule
 from fer.files.metrics import Dataset
 from fer.files.predictions import Predictions
-from fer.progress import ScoringProgress
 from fer.training.module import FERModule
+from fer.training.progress import ScoringProgress
 
 _SAMPLED = 2**26  # bytes of a dataset's images by which it is known again
 
