@@ -1,8 +1,9 @@
 """Look through a dataset before it is trained on: ``python -m fer.audit data=fer2013 data.root=<folder>``."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from fer.cli import command
+from fer.cli.in_python import settled
 from fer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def audit(cfg: "DictConfig") -> None:
     Raises:
         FERError: If no dataset is named, or it cannot be read.
     """
-    if cfg.get("data") is None:
+    config = settled(cfg)
+    if config["data"] is None:
         raise ConfigError("data: which dataset? For example data=fer2013 data.root=<folder>, or data=synthetic.")
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
     from fer import environment
@@ -27,7 +29,6 @@ def audit(cfg: "DictConfig") -> None:
     from pathlib import Path
 
     import numpy as np
-    from omegaconf import OmegaConf
 
     from fer.auditing import appearance, copies, exclusions, out_of_fold, report, suspect_labels
     from fer.build import build
@@ -35,19 +36,18 @@ def audit(cfg: "DictConfig") -> None:
     from fer.framing import measure
     from fer.progress import step
 
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
     run = Path(config["output_dir"])
     run_folder.refuse_used(run, "audit.json")
     environment.quieten(first=True)
 
     # The data, with the splits that they have on disk.
     datamodule = build(config["data"], "data", seed=config["seed"])
-    datamodule.setup("test")
+    datamodule.use_own_splits()
     samples = appearance.in_a_split(datamodule.samples, datamodule.cache_dir)
     other = None
     if config.get("against"):
         against = build(config["against"], "against", seed=config["seed"])
-        against.setup("test")
+        against.use_own_splits()
         other = appearance.in_a_split(against.samples, against.cache_dir)
     report.describe(datamodule.name, samples, against.name if other else None, other)
 

@@ -1,8 +1,9 @@
 """Write a trained model as a file for other programs: ``python -m fer.export ckpt=outputs/<name>/<time>``."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from fer.cli import command
+from fer.cli.in_python import settled
 from fer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,12 +24,10 @@ def export(cfg: "DictConfig") -> None:
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
     from pathlib import Path
 
-    from omegaconf import OmegaConf
-
     from fer import environment
     from fer.exporting import packages
 
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    config = settled(cfg)
     packages.need(config["format"], config["int8"])
     environment.check()
     from fer.exporting import card, checks, formats, int8, record

@@ -1,8 +1,9 @@
 """Photographs become a dataset of faces: ``python -m fer.faces source=photos to=faces``."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from fer.cli import command
+from fer.cli.in_python import settled
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -21,13 +22,11 @@ def faces(cfg: "DictConfig") -> None:
     """
     from pathlib import Path
 
-    from omegaconf import OmegaConf
-
     from fer.cropping import dataset, photos
     from fer.cropping.cutting import Cutter
     from fer.framing.detectors import build_detector
 
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    config = settled(cfg)
     root, to = Path(config["source"]).expanduser(), Path(config["to"]).expanduser()
     found = photos.find(root, config["subjects"])
     detector = build_detector(config["detector"])

@@ -1,8 +1,9 @@
 """Find emotions in pictures and videos: ``python -m fer.predict ckpt=outputs/<name>/<time> source=photo.jpg``."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from fer.cli import command
+from fer.cli.in_python import settled
 from fer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,13 +26,11 @@ def predict(cfg: "DictConfig") -> None:
             raise ConfigError(_MISSING[key])
     from pathlib import Path
 
-    from omegaconf import OmegaConf
-
     from fer.files import run_folder, run_lock
     from fer.framing.detectors import build_detector
     from fer.predicting import sources
 
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    config = settled(cfg)
     run = Path(config["output_dir"])
     number = sources.camera(config["source"])
     files = None if number is not None else sources.Files(str(config["source"]))

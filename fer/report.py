@@ -1,8 +1,9 @@
 """Compare runs: ``python -m fer.report runs=outputs``, or ``runs=[outputs/a/1,outputs/b/2]``."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from fer.cli import command
+from fer.cli.in_python import settled
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -21,7 +22,6 @@ def report(cfg: "DictConfig") -> None:
     """
     from pathlib import Path
 
-    from omegaconf import OmegaConf
     from rich.console import Console
     from rich.text import Text
 
@@ -29,7 +29,7 @@ def report(cfg: "DictConfig") -> None:
     from fer.plots.tables import fitted
     from fer.reporting import comparison, mcnemar, outputs
 
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    config = settled(cfg)
     folder, score = Path(config["output_dir"]), config["score"]
     console = Console()
     found = comparison.find(config["runs"], score)

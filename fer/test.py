@@ -1,8 +1,9 @@
 """Test a checkpoint on any dataset: ``python -m fer.test ckpt=outputs/<name>/<time> data=rafdb``."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from fer.cli import command
+from fer.cli.in_python import settled
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,17 +28,16 @@ def evaluate(cfg: "DictConfig") -> None:
     environment.check()
     from pathlib import Path
 
-    from omegaconf import OmegaConf
-
     from fer.build import build
     from fer.files import metrics, run_folder, run_record
     from fer.scores import seen_images
     from fer.scores.label_space import align
     from fer.testing import evaluation, reframing
     from fer.training import predict
-    from fer.training.checkpoint import load_checkpoint, load_module
+    from fer.training.checkpoint_content import load_checkpoint
+    from fer.training.module import FERModule
 
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    config = settled(cfg)
     run = Path(config["output_dir"])
     run_folder.refuse_used(run, metrics.FILE)
     environment.quieten(first=True)
@@ -45,8 +45,8 @@ def evaluate(cfg: "DictConfig") -> None:
     # The model, from the checkpoint alone.
     mark = run_folder.checkpoint_mark(config["ckpt"])  # of what is read here: its run may go on and write the next
     checkpoint = load_checkpoint(config["ckpt"])
-    module = load_module(config["ckpt"], packages=config["trust"] if isinstance(config["trust"], list) else ())
-    module.tta = config["tta"]
+    packages = config["trust"] if isinstance(config["trust"], list) else ()
+    module = FERModule.load_from_checkpoint(config["ckpt"], packages=packages, tta=config["tta"])
     if config["frame"] == "match":
         reframing.check(config["ckpt"], module.preprocess.framing)
 
@@ -55,7 +55,10 @@ def evaluate(cfg: "DictConfig") -> None:
     node = run_record.data_of(config["ckpt"], config["trust"]) if own else config["data"]
     seed = module.hparams["seed"] if own else config["seed"]
     datamodule = build(evaluation.as_trained(node, module.preprocess, own, config["frame"]), "data", seed=seed)
-    datamodule.setup("fit" if own else "test")
+    if own:
+        datamodule.setup("test")
+    else:
+        datamodule.use_own_splits()
     split = evaluation.choose_split(datamodule, config["split"], own)
     space = align(module.classes, datamodule.classes, config["merge"])
     evaluation.describe(config["ckpt"], module, datamodule, split, space)

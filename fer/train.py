@@ -1,8 +1,9 @@
 """Train a network: ``python -m fer.train model=densenet121 data=fer2013 trainer.devices=2``."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from fer.cli import command
+from fer.cli.in_python import settled
 from fer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ def train(cfg: "DictConfig") -> float | None:
     from pathlib import Path
 
     import pytorch_lightning as pl
-    from omegaconf import OmegaConf
 
     from fer.build import build
     from fer.cli import run_check
@@ -38,11 +38,11 @@ def train(cfg: "DictConfig") -> float | None:
     from fer.framing import measure
     from fer.models import preprocessing
     from fer.training import features, launch, opening, predict, results, resume
-    from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, load_module, restoring
+    from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, restoring
     from fer.training.loggers import HistoryLogger, KeepHistory
     from fer.training.module import FERModule
 
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    config = settled(cfg)
     run = Path(config["output_dir"])
     if config["preview"]:
         from fer.training import preview  # with matplotlib, which would delay a training
@@ -114,7 +114,7 @@ def train(cfg: "DictConfig") -> float | None:
         opening.open_run(run, config)
         opening.describe(datamodule, module, trainer, run)
     if config["cache_features"] and features.are_constant(module, datamodule):
-        datamodule.features = features.compute(module, datamodule, trainer.strategy.root_device)
+        datamodule.use_features(features.compute(module, datamodule, trainer.strategy.root_device))
     with launch.processes(trainer), restoring(trainer, config["ckpt"]):
         trainer.fit(module, datamodule, ckpt_path=config["ckpt"], weights_only=True)
     if not first or not trainer.is_global_zero or trainer.fast_dev_run:
@@ -122,11 +122,10 @@ def train(cfg: "DictConfig") -> float | None:
 
     # Score the best checkpoint on one device, the test split once.
     if config["tta"] != "none":
-        datamodule.features = None  # they are of the images as they are
+        datamodule.use_features(None)  # which are of unaugmented images
     checkpoint = results.best(trainer)
     own = config["model"], loss  # the user's, whatever they name
-    best = load_module(checkpoint.best_model_path, trusted=own)
-    best.tta = config["tta"]
+    best = FERModule.load_from_checkpoint(checkpoint.best_model_path, trusted=own, tta=config["tta"])
     options = config["trainer"]
     single = predict.scorer(run, options["accelerator"], options["precision"], options["enable_progress_bar"])
     splits = [split for split in ("val", "test") if len(datamodule.rows(split))]
@@ -135,8 +134,7 @@ def train(cfg: "DictConfig") -> float | None:
     also = len(splits) if config["test_last_epoch"] else 1
     last_epoch = predictions[:also]
     if results.epoch_of(results.last(trainer)) != results.epoch_of(checkpoint.best_model_path):
-        last = load_module(results.last(trainer), trusted=own)
-        last.tta = config["tta"]
+        last = FERModule.load_from_checkpoint(results.last(trainer), trusted=own, tta=config["tta"])
         last_epoch = [predict.predict(last, datamodule, split, single) for split in splits[:also]]
     summary = results.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
     metrics = results.write(run, predictions, classes, summary)

@@ -45,9 +45,9 @@ def composition(*overrides: str, config: str = "train") -> "DictConfig":
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from fer.cli import command
+    from fer.cli import resolvers
 
-    command._register_resolvers()
+    resolvers.register()
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
         cfg = compose(config, [*overrides, "hydra.runtime.output_dir=out"], return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)

@@ -31,7 +31,7 @@ def private_parts(path: Path) -> list[str]:
             found.append(f"{path}:{node.lineno}: import")
         elif isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr) and node.attr not in OF_NAMED_TUPLES:
             owner = node.value
-            own = isinstance(owner, ast.Name) and owner.id in ("self", "cls")
+            own = isinstance(owner, ast.Name) and owner.id in ("self", "cls", "other")  # other: of the same class
             if not own and ast.unparse(node) != "os._exit":  # which is documented
                 found.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
     return found

@@ -17,11 +17,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fer import compat
-from fer.cli import config_check, sweep
+from fer.cli import config_check, resolvers, sweep
 from fer.cli import help as help_text
 from fer.cli.continuing import continued
 from fer.cli.hints import explain, refuse
@@ -31,8 +31,6 @@ from fer.display import plain
 from fer.environment import CHILD
 from fer.errors import FERError, Interrupted
 from fer.extras import OPTIONAL_PACKAGES, missing_package
-from fer.files.run_folder import prediction_name
-from fer.scores.registry import lower_is_better
 
 _CONFIG_ERROR = 2
 # What a full disk, a read-only folder or a file in a folder's place come as, wherever something is written.
@@ -57,18 +55,13 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     if any(flag in sys.argv[1:] for flag in ("--version", "-V")):  # Hydra would give its own
         print(help_text.version())
         return
-    _register_resolvers()
+    resolvers.register()
     help_text.register_resolvers()
     checked = _Checked(task)
     try:
         sys.argv[1:] = [quoted(arg) for arg in sys.argv[1:]]
         refuse(sys.argv[1:], config_name)
-        if config_name == "train":
-            sys.argv[1:] = rewrite(sys.argv[1:])
-        if config_name == "predict":
-            sys.argv[1:] = _in_one_folder(sys.argv[1:])
-        if config_name == "audit":  # a second dataset: Hydra's own way to choose from a group twice is hard to guess
-            sys.argv[1:] = [re.sub(r"^against=", "data@against=", arg) for arg in sys.argv[1:]]
+        sys.argv[1:] = rewrite(sys.argv[1:], config_name)
         with compat.hidden_config_parts():
             hydra.main(config_path=str(conf_dir()), config_name=config_name, version_base="1.3")(checked)()
     except Interrupted as stop:
@@ -108,22 +101,6 @@ def _message(error: Exception, config_name: str) -> str | None:
     return None
 
 
-def _register_resolvers() -> None:
-    """Let configs say ``${mode_of:${monitor}}``: min for a loss, max for every other score (and Optuna's words).
-
-    ``${either:${name},own_data}`` is the first, or the second where the first is null. ``${folder:${name}}`` is the
-    name, if it is one that a folder below ``outputs`` may have. ``${prediction:...}``: see
-    :func:`fer.files.run_folder.prediction_name`.
-    """
-    for name, low, high in (("mode_of", "min", "max"), ("direction_of", "minimize", "maximize")):
-        OmegaConf.register_new_resolver(
-            name, lambda m, low=low, high=high: low if lower_is_better(str(m)) else high, replace=True
-        )
-    OmegaConf.register_new_resolver("either", lambda first, second: first or second, replace=True)
-    OmegaConf.register_new_resolver("folder", config_check.folder_name, replace=True)
-    OmegaConf.register_new_resolver("prediction", prediction_name, replace=True)
-
-
 class _Checked:
     """The task behind its config check; picklable, so that launchers can hand it to other processes."""
 
@@ -133,7 +110,7 @@ class _Checked:
         self.__module__, self.__name__, self.__qualname__ = task.__module__, task.__name__, task.__qualname__
 
     def __call__(self, cfg: DictConfig) -> Any:
-        _register_resolvers()  # in a launcher's own process too
+        resolvers.register()  # in a launcher's own process too
         try:
             config_check.check(cfg)
             config_check.check_paths(cfg)
@@ -169,8 +146,10 @@ def _end(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def rewrite(argv: list[str]) -> list[str]:
+def rewrite(argv: list[str], config_name: str = "train") -> list[str]:
     """Turn our shorthands into Hydra's overrides.
+
+    ``against=`` of ``fer.audit`` is a second dataset; of ``fer.train``:
 
     ``resume=<run>`` and ``ckpt=<run>/checkpoints/last.ckpt`` go on with a run (:mod:`fer.cli.continuing`).
     ``model._target_=my_package.MyNet`` alone means ``model=custom`` too, since the default network's options are not
@@ -179,7 +158,11 @@ def rewrite(argv: list[str]) -> list[str]:
     Raises:
         FERError: If there is no such run or checkpoint.
     """
-    if CHILD in os.environ:
+    if config_name == "audit":  # Hydra's own way to choose from a group twice is hard to guess
+        return [re.sub(r"^against=", "data@against=", arg) for arg in argv]
+    if config_name == "predict":
+        return _in_one_folder(argv)
+    if config_name != "train" or CHILD in os.environ:
         return argv
     flags, overrides = _flags_and_overrides(argv)
     if any(o.startswith("model._target_=") for o in overrides) and not any(o.startswith("model=") for o in overrides):

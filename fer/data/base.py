@@ -4,9 +4,10 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -174,7 +175,7 @@ class FERDataModule(pl.LightningDataModule):
         self.also_excluded: frozenset[str] = frozenset()  # ids that are left out later, by more than `exclude`
         self.select_on_test = select_on_test
         self.augment = Augment(transforms or {})
-        self.features: npt.NDArray[np.float32] | None = None  # set by fer.train, from fer.training.features
+        self.features: npt.NDArray[np.float32] | None = None
         self._samples: Samples | None = None
 
     def read(self) -> Samples:
@@ -199,20 +200,44 @@ class FERDataModule(pl.LightningDataModule):
         return listed | self.also_excluded
 
     def setup(self, stage: str) -> None:
-        """Read, select classes and make the splits; once.
+        """Read, select classes and make the splits, carving those that are missing; once.
 
         Args:
-            stage: ``test`` leaves the splits as the dataset has them; any other carves those that are missing.
+            stage: Lightning's; every stage has the same splits.
         """
         if self._samples is not None:
             return
-        samples = self.chosen(None if stage == "test" else self.shares)
-        if stage != "test":
-            if self.select_on_test:
-                samples = _test_as_val(samples, self.name)
-            check_splits(samples, self.name)
+        samples = self.chosen(self.shares)
+        if self.select_on_test:
+            samples = _test_as_val(samples, self.name)
+        check_splits(samples, self.name)
         check_subjects(samples, self.name)
         self._samples = samples
+
+    def use_own_splits(self) -> None:
+        """Read and select classes, and leave the splits as the dataset has them: to audit it, or to test on it.
+
+        In place of :meth:`setup`, which then finds it done.
+        """
+        samples = self.chosen(None)
+        check_subjects(samples, self.name)
+        self._samples = samples
+
+    def with_images(self, images: npt.NDArray[np.uint8]) -> Self:
+        """Return a copy of the datamodule with other images of the same samples: uint8 (N, H, W) or (N, H, W, 3)."""
+        other = copy(self)
+        other._samples = replace(self.samples, images=images)
+        return other
+
+    def use_features(self, features: npt.NDArray[np.float32] | None) -> None:
+        """Hand a frozen backbone's features of unaugmented images on with each batch, or no longer (None).
+
+        Args:
+            features: float32 of shape (M, D), of all images that are in a split, in the order of ``rows("all")``.
+        """
+        if features is not None and len(features) != len(self.rows("all")):
+            raise ValueError(f"{len(features)} features for {len(self.rows('all'))} images")
+        self.features = features
 
     def chosen(self, shares: Mapping[str, float] | None) -> Samples:
         """Read the dataset, make its splits, and choose classes and samples; the others are in no split.
@@ -320,6 +345,23 @@ class FERDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Return the loader of the validation split, mixed: ``limit_val_batches`` takes the first ones."""
         return self._eval_loader("val", mixed=True)
+
+    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Return the loader of the test split.
+
+        Raises:
+            DatasetError: If there is none.
+        """
+        if not len(self.rows("test")):
+            raise DatasetError(
+                f"{self.name} has no test split. Carve one with data.test_fraction, or predict another split: "
+                f"trainer.predict(module, datamodule.eval_dataloader('val'))."
+            )
+        return self.eval_dataloader("test")
+
+    def predict_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Return the loader of the test split, as :meth:`test_dataloader` does."""
+        return self.test_dataloader()
 
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Tensor]]:
         """Return a split's loader: every sample once, in order, without augmentation."""

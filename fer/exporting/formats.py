@@ -54,7 +54,7 @@ def write_torch_export(graph: ExportedGraph, path: Path, description: dict[str, 
     """
     try:
         program = torch.export.export(graph, (_example(),), dynamic_shapes=(_free_sizes(),))
-    except (RuntimeError, ValueError, torch._dynamo.exc.TorchDynamoException) as error:
+    except (RuntimeError, ValueError) as error:  # torch._dynamo's errors are RuntimeErrors
         raise FERError(f"format=torch_export: torch cannot export this network: {_first_line(error)}") from error
     torch.export.save(program, path, extra_files={"fer.json": json.dumps(description, ensure_ascii=False)})
 

@@ -17,7 +17,6 @@ from fer.predicting import pictures
 from fer.predicting.exported import ExportedNetwork
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.pictures import Picture
-from fer.training.checkpoint import load_module
 from fer.training.module import FERModule
 
 TTA = ("none", "flip", "shift", "tencrop")
@@ -195,8 +194,7 @@ def load(
         if tta != "none" or device not in ("auto", "cpu"):
             raise ConfigError(f"{path}: is an export, which runs on the CPU, without test-time augmentation.")
         return Model(ExportedNetwork(path), found, margin, batch_size)
-    module = load_module(path, packages=trust)
-    module.tta = tta
+    module = FERModule.load_from_checkpoint(path, packages=trust, tta=tta)
     module.to(_device(device))
     return Model(module, found, margin, batch_size)
 

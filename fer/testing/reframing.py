@@ -1,7 +1,5 @@
 """Another dataset's images, cut so that faces stand in them as they do in a model's training images."""
 
-import copy
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -68,9 +66,7 @@ def predict(module: FERModule, datamodule: FERDataModule, split: str, trainer: p
     rows, samples = datamodule.rows(split), datamodule.samples
     with step("faces, to cut the images as those that were trained on"):
         done = reframe(samples.images, rows, datamodule.fit, framing, module.preprocess.image_size)
-    other = copy.copy(datamodule)
-    other._samples = dataclasses.replace(samples, images=done.images)
-    answers = answers_of(module, other, split, trainer)
+    answers = answers_of(module, datamodule.with_images(done.images), split, trainer)
     assert np.array_equal(answers.rows, rows)
     return Reframed(answers.probabilities, done.found)
 

@@ -1,8 +1,15 @@
-"""Losses that torch lacks."""
+"""Losses that torch lacks, and what the groups ``loss`` and ``mixup`` build."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms import v2
+
+from fer.build import build
+from fer.errors import ConfigError
 
 
 def batch_weight(loss: nn.Module, target: Tensor) -> Tensor:
@@ -84,3 +91,34 @@ class MultiTargetLoss(nn.Module):
             target = F.one_hot(target, logits.shape[1])
         weight = (1 - self.epsilon) * (target > 0).to(logits.dtype) + self.epsilon
         return -(F.log_softmax(logits, dim=1) + weight.log()).amax(1).mean()
+
+
+def build_loss(node: Mapping[str, Any], num_classes: int) -> nn.Module:
+    """Build the loss that the ``loss`` group names.
+
+    Args:
+        node: ``_target_``, options, and ``class_weights``: None, or one number a class.
+        num_classes: Classes.
+
+    Raises:
+        ConfigError: If there are not as many class weights as classes, or an option is refused.
+    """
+    options = dict(node)
+    weights = options.pop("class_weights", None)
+    if weights is not None:
+        if isinstance(weights, str) or len(weights) != num_classes:
+            raise ConfigError(
+                f"loss.class_weights={weights}: must be null, balanced, or {num_classes} numbers, one a class."
+            )
+        return build(options, "loss", weight=torch.tensor(weights, dtype=torch.float32))  # type: ignore[no-any-return]
+    return build(options, "loss")  # type: ignore[no-any-return]
+
+
+def build_mix(node: Mapping[str, float], num_classes: int) -> v2.Transform | None:
+    """Return torchvision's MixUp, CutMix, or an even choice of both; None if both are off."""
+    mixes: list[v2.Transform] = []
+    if node["mixup_alpha"] > 0:
+        mixes.append(v2.MixUp(alpha=float(node["mixup_alpha"]), num_classes=num_classes))
+    if node["cutmix_alpha"] > 0:
+        mixes.append(v2.CutMix(alpha=float(node["cutmix_alpha"]), num_classes=num_classes))
+    return v2.RandomChoice(mixes) if mixes else None

@@ -1,31 +1,29 @@
 """The LightningModule: one network, its loss, its optimiser and its scores, rebuilt from plain data alone."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
-from torchvision.transforms import v2
 
 from fer import compat
-from fer.build import build
 from fer.data.base import limited
-from fer.errors import ConfigError, TrainingError
+from fer.errors import ConfigError, TrainingError, did_you_mean
 from fer.models import build_model
 from fer.models.preprocessing import Preprocessing
 from fer.scores.metrics import classification_metrics, epoch_scores
 from fer.scores.seen_images import KEY, seen_images
-from fer.training.losses import batch_weight
+from fer.training.losses import batch_weight, build_loss, build_mix
 from fer.training.optim import GROUPING, build_optimizer, build_scheduler, parameter_groups
-
-_CROP = 7 / 8  # of the side, in ten-crop: 42 of 48 pixels
-_SHIFT = 1 / 24  # of the side: 2 of 48 pixels
+from fer.training.rebuild import rebuild
+from fer.training.tta import CHOICES, views
 
 
 class FERModule(pl.LightningModule):
@@ -46,9 +44,21 @@ class FERModule(pl.LightningModule):
         channels_last: Keep weights and images in channels-last memory format.
         load_weights: Fetch pretrained weights if ``model`` asks for them; off when a checkpoint brings its own.
 
+    Attributes:
+        classes: Class names in label order.
+        preprocess: From stored images to the network's input.
+        net: The network: float (B, channels, image_size, image_size) -> logits (B, C).
+        tta: Test-time augmentation of predictions and of the test split, one of :data:`fer.training.tta.CHOICES`. It
+            stands in no checkpoint, and may be changed between two predictions.
+        train_size: Side of training images in pixels where a callback changes it; None for the input's own.
+        val_confusion: int64 (C, C), the last validation epoch's confusion matrix, true class in rows; None before.
+
     Raises:
         ConfigError: If an option cannot be used.
     """
+
+    val_confusion: Tensor | None
+    train_size: int | None
 
     def __init__(
         self,
@@ -77,18 +87,46 @@ class FERModule(pl.LightningModule):
         )
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.net.to(memory_format=self.memory_format)
-        self.loss = _build_loss(loss, len(classes))
-        self.mix = _build_mix(mixup, len(classes))
+        self.loss = build_loss(loss, len(classes))
+        self.mix = build_mix(mixup, len(classes))
         # Metrics for the losses too: one logged with sync_dist is summed up whenever the first process's progress bar
         # looks at it, while the others are elsewhere.
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.train_metrics = classification_metrics(len(classes), "train/")
         self.val_metrics = classification_metrics(len(classes), "val/")
-        self.val_confusion: Tensor | None = None  # int64 (C, C) of the last validation epoch
+        self.test_metrics = classification_metrics(len(classes), "test/")
+        self.tta, self.train_size, self.val_confusion = "none", None, None
         self._seen_images: dict[str, Any] | None = None  # made when the first checkpoint is
         self._seen_before: Mapping[str, Any] | None = None  # of the checkpoint that a resumed run goes on from
-        self.tta = "none"  # set before prediction, see fer.training.predict
-        self.train_size: int | None = None  # of training images where a callback changes it; None for the input's own
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning's would build whatever the file names
+        cls,
+        checkpoint_path: str | Path,
+        trusted: Sequence[Mapping[str, Any]] = (),
+        packages: Collection[str] = (),
+        *,
+        map_location: str | torch.device = "cpu",
+        tta: str = "none",
+    ) -> Self:
+        """Rebuild a trained module from its checkpoint alone, in eval mode. Nothing that is in the file is run.
+
+        Args:
+            checkpoint_path: The checkpoint, or a run's folder (for its best checkpoint).
+            trusted: ``model`` and ``loss`` as the user gave them: the same ones in the checkpoint may be built.
+            packages: Packages whose networks and losses may be built besides this project's (``my_package``).
+            map_location: The device that the module goes to.
+            tta: Test-time augmentation of its predictions.
+
+        Raises:
+            ConfigError: If ``tta`` is none of those allowed.
+            FERError: If the file cannot be used, or names a network or loss that is not allowed.
+        """
+        if tta not in CHOICES:
+            raise ConfigError(f"tta={tta}: must be one of {', '.join(CHOICES)}.{did_you_mean(str(tta), CHOICES)}")
+        module = rebuild(cls, checkpoint_path, trusted, packages).to(map_location)
+        module.tta = tta
+        return module
 
     @property
     def name(self) -> str:
@@ -136,6 +174,10 @@ class FERModule(pl.LightningModule):
         self.val_loss.update(*self._mean_loss(logits, batch["label"]))
         self.val_metrics.update(logits.argmax(1), batch["label"])
 
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Score a batch of ``image`` and ``label``, with test-time augmentation."""
+        self.test_metrics.update(self._mean(batch).argmax(1), batch["label"])
+
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return ``probabilities`` float32 (B, C) and the batch's ``row`` and ``label``."""
         return {"probabilities": self._mean(batch), "row": batch["row"], "label": batch["label"]}
@@ -148,9 +190,9 @@ class FERModule(pl.LightningModule):
         return torch.stack([logits.float().softmax(1) for logits in self._logits(batch, self.tta)]).mean(0)
 
     def _logits(self, batch: dict[str, Tensor], tta: str) -> list[Tensor]:
-        if "features" in batch:  # of the images as they are
+        if "features" in batch:  # of unaugmented images
             return [self.net.head(batch["features"])]  # type: ignore[operator]
-        return [self(view) for view in _views(batch["image"], tta)]
+        return [self(view) for view in views(batch["image"], tta)]
 
     def _fitted(self, x: Tensor) -> Tensor:
         try:
@@ -194,6 +236,10 @@ class FERModule(pl.LightningModule):
         self.val_loss.reset()
         self.log_dict(scores, sync_dist=True)
 
+    def on_test_epoch_end(self) -> None:
+        """Log the test split's scores."""
+        self.log_dict(epoch_scores(self.test_metrics, self.classes)[0], sync_dist=True)
+
     def setup(self, stage: str) -> None:
         """Sort the parameters while they have their shapes: FSDP flattens them before the optimiser is built."""
         if stage == "fit":
@@ -219,11 +265,13 @@ class FERModule(pl.LightningModule):
         checkpoint[KEY] = self._seen_images
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Fit a checkpoint to the run that goes on with it.
+        """Fit a checkpoint to the run that goes on with it; tests and predictions need its weights alone.
 
         Raises:
             ConfigError: If the schedule was planned for another number of steps and cannot be stretched.
         """
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return
         self._seen_before = checkpoint.get(KEY)
         for state in checkpoint.get("lr_schedulers", []):
             planned, now = state.get("total_steps"), self._total_steps()
@@ -264,54 +312,3 @@ class FERModule(pl.LightningModule):
                 f"16-mixed, trainer.precision=bf16-mixed. The last good checkpoint is kept in the run's "
                 f"checkpoints folder."
             )
-
-
-def _views(images: Tensor, tta: str) -> list[Tensor]:
-    """Return the views of a batch, uint8 (B, H, W[, 3]), whose probabilities are averaged.
-
-    ``flip``: the images and their mirror images. ``shift``: both of them, as they are and moved by 1/24 of the side in
-    each direction. ``tencrop``: four corners and the centre of both, 7/8 of the side.
-    """
-    if tta == "none":
-        return [images]
-    views = [images]
-    height, width = images.shape[1:3]
-    if tta == "shift":
-        rows, columns = (torch.arange(side, device=images.device) for side in (height, width))
-        for step in (round(_SHIFT * height), -round(_SHIFT * height)):
-            views.append(images[:, (rows + step).clamp(0, height - 1)])
-        for step in (round(_SHIFT * width), -round(_SHIFT * width)):
-            views.append(images[:, :, (columns + step).clamp(0, width - 1)])
-    if tta == "tencrop":
-        h, w = round(_CROP * height), round(_CROP * width)
-        places = [
-            (0, 0),
-            (0, width - w),
-            (height - h, 0),
-            (height - h, width - w),
-            ((height - h) // 2, (width - w) // 2),
-        ]
-        views = [images[:, top : top + h, left : left + w] for top, left in places]
-    return views + [view.flip(2) for view in views]  # the width, of (B, H, W[, 3])
-
-
-def _build_loss(node: Mapping[str, Any], num_classes: int) -> nn.Module:
-    options = dict(node)
-    weights = options.pop("class_weights", None)
-    if weights is not None:
-        if isinstance(weights, str) or len(weights) != num_classes:
-            raise ConfigError(
-                f"loss.class_weights={weights}: must be null, balanced, or {num_classes} numbers, one a class."
-            )
-        return build(options, "loss", weight=torch.tensor(weights, dtype=torch.float32))  # type: ignore[no-any-return]
-    return build(options, "loss")  # type: ignore[no-any-return]
-
-
-def _build_mix(node: Mapping[str, float], num_classes: int) -> v2.Transform | None:
-    """Return torchvision's MixUp, CutMix, or an even choice of both; None if both are off."""
-    mixes: list[v2.Transform] = []
-    if node["mixup_alpha"] > 0:
-        mixes.append(v2.MixUp(alpha=float(node["mixup_alpha"]), num_classes=num_classes))
-    if node["cutmix_alpha"] > 0:
-        mixes.append(v2.CutMix(alpha=float(node["cutmix_alpha"]), num_classes=num_classes))
-    return v2.RandomChoice(mixes) if mixes else None

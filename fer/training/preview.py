@@ -173,12 +173,12 @@ def _speed(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModu
         rows = datamodule.rows("all")
         once = look * len(rows)
         # Any features will do to see how fast the head is trained.
-        datamodule.features = np.zeros((len(rows), _feature_size(datamodule, module, device)), np.float32)
+        datamodule.use_features(np.zeros((len(rows), _feature_size(datamodule, module, device)), np.float32))
         look = 0.0
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     trainer.fit(module, datamodule)
-    datamodule.features = None
+    datamodule.use_features(None)
     val = look * len(datamodule.rows("val"))
     epoch = clock.seconds * batches + val
     epochs = options["max_epochs"]

@@ -115,7 +115,7 @@ def test_known_answers_on_fer2013(tmp_path: Path) -> None:
 
     subprocess.run(["tar", "-xf", SHARED / "data" / "fer2013.tar.xz", "-C", tmp_path], check=True)
     data = FER2013(root=str(tmp_path / "fer2013"), cache_dir=str(tmp_path / "cache"))
-    data.setup("test")
+    data.use_own_splits()
     part = appearance.in_a_split(data.samples, data.cache_dir)
     exact = copies.find(part.images, False, 0.9).exact
     found = copies.summary(exact, copies.conflicting(exact, part.labels), part)

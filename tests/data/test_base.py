@@ -146,4 +146,4 @@ def test_one_class_alone_is_nothing_to_train_on() -> None:
 
     with pytest.raises(DatasetError, match=r"one class alone \(happy\)"):
         OneClass().setup("fit")
-    OneClass().setup("test")  # to score a model on happy faces is fine
+    OneClass().use_own_splits()  # to score a model on happy faces is fine

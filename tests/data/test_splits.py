@@ -176,7 +176,7 @@ def test_shared_subjects_are_refused() -> None:
     with pytest.raises(DatasetError, match="12 subjects stand in more than one split"):
         People(splits="train,val", test_fraction=0).setup("fit")
     with pytest.raises(DatasetError, match="S00"):
-        People(splits="train,test").setup("test")
+        People(splits="train,test").use_own_splits()
 
 
 @pytest.mark.parametrize(

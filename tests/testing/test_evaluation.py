@@ -220,10 +220,10 @@ def test_augmentation_at_test_time(trained: Path, run_here: Here) -> None:
 
 
 def test_ten_crop_views() -> None:
-    from fer.training.module import _views
+    from fer.training import tta
 
     image = torch.arange(16 * 16, dtype=torch.uint8).reshape(1, 16, 16)
-    views = _views(image, "tencrop")
+    views = tta.views(image, "tencrop")
     assert [tuple(view.shape) for view in views] == [(1, 14, 14)] * 10
     corners = [int(view[0, 0, 0]) for view in views[:5]]
     assert corners == [0, 2, 32, 34, 17]
@@ -231,10 +231,10 @@ def test_ten_crop_views() -> None:
 
 
 def test_shifted_views() -> None:
-    from fer.training.module import _views
+    from fer.training import tta
 
     image = torch.arange(48 * 48).reshape(1, 48, 48)
-    views = _views(image, "shift")
+    views = tta.views(image, "shift")
     assert len(views) == 10
     assert torch.equal(views[0], image)
     down, up, right, left = (view[0] for view in views[1:5])

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import inspect
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from conftest import TINY
 
 from fer.errors import FERError
-from fer.training import checkpoint
+from fer.training import checkpoint, checkpoint_content
 from fer.training.module import FERModule
 
 Train = Callable[..., Path]
@@ -154,3 +155,10 @@ def test_non_finite_loss_stops_and_keeps_the_last_checkpoint(
     state = torch.load(Path.cwd() / "run/checkpoints/last.ckpt", weights_only=True)
     assert state["epoch"] == 0
     assert all(torch.isfinite(value).all() for value in state["state_dict"].values())
+
+
+def test_the_hyper_parameters_that_are_checked_are_those_of_the_module() -> None:
+    taken = inspect.signature(FERModule).parameters
+    assert tuple(name for name, p in taken.items() if p.default is p.empty) == checkpoint_content.REQUIRED
+    optional = {name: type(p.default) for name, p in taken.items() if p.default is not p.empty}
+    assert {**checkpoint_content.OPTIONAL, "load_weights": bool} == optional

@@ -51,9 +51,9 @@ def test_soft_labels() -> None:
 
 @pytest.mark.parametrize("kind", ["mixup_alpha", "cutmix_alpha"])
 def test_a_whole_number_mixes_images_too(kind: str) -> None:
-    from fer.training.module import _build_mix
+    from fer.training.losses import build_mix
 
-    mix = _build_mix({"mixup_alpha": 0, "cutmix_alpha": 0, kind: 1}, 3)
+    mix = build_mix({"mixup_alpha": 0, "cutmix_alpha": 0, kind: 1}, 3)
     assert mix is not None
     _, target = mix(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))
     assert target.shape == (4, 3)
