@@ -1,6 +1,6 @@
 """Find emotions in pictures and videos: ``python -m fer.predict ckpt=outputs/<name>/<time> source=photo.jpg``."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fer.cli import command
 from fer.cli.in_python import settled
