@@ -1,6 +1,6 @@
-"""Names that stand in data are only data: how class names, ids, paths and the like are shown, and written as text.
+"""Shows class names, ids and paths from data as plain text: one function for each place that interprets text.
 
-One function for each place that would read more into a name than its letters. Imports nothing slow.
+Terminals, rich, Markdown and LaTeX would take some names for commands or markup. Imports nothing slow.
 """
 
 import html

@@ -17,12 +17,12 @@ _SPINNER = "{desc} {elapsed}"
 
 
 def bar(what: str, total: int | None, at_least: int = 0, done: int = 0) -> Any:
-    """Return a bar that is shown on a terminal alone, and leaves nothing behind: a log file takes no control codes.
+    """Return a progress bar that is shown only on a terminal and disappears at its end: log files get no control codes.
 
     Args:
         what: What is being done.
         total: The number of steps.
-        at_least: Fewer steps than these are done before anybody has read the bar.
+        at_least: With fewer steps than this, no bar is shown.
         done: Steps of an earlier start.
     """
     hidden = not sys.stderr.isatty() or (total is not None and total < at_least)

@@ -1,4 +1,4 @@
-"""What a dataset's images look like, in numbers: brightness, contrast, sizes, and those that stand out."""
+"""Brightness, contrast and sizes of a dataset's images, and which of them are unusual."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ _BLOCK = 1024  # images copied at a time
 
 @dataclass(frozen=True)
 class Looks:
-    """What images look like.
+    """Measures of all images.
 
     Attributes:
         brightness: float64 of shape (N,), mean pixel in [0, 1].
@@ -31,7 +31,7 @@ class Looks:
         bright: bool of shape (N,), nearly white.
         outliers: bool of shape (N,), whose brightness is an outlier of their class's box plot.
         sizes: Width and height of the files to their number; empty if the images do not lie in files of their own.
-        oddities: What else is unusual, in sentences.
+        oddities: Other unusual things, in sentences.
     """
 
     brightness: Doubles
@@ -45,11 +45,11 @@ class Looks:
 
 
 def in_a_split(samples: Samples, cache_dir: Path) -> Samples:
-    """Return the samples that are in a split; the others (excluded, of unwanted classes) are not looked at.
+    """Return the samples that are in a split, without excluded ones and those of unwanted classes.
 
     Args:
         samples: The dataset.
-        cache_dir: Where the images are kept that are looked at, for as long as they are: memory may not hold them.
+        cache_dir: Folder for a temporary copy of the images, which may not fit into memory.
 
     Raises:
         DatasetError: If there is not enough space.

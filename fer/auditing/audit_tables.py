@@ -96,7 +96,7 @@ def near_line(counts: Mapping[str, Any]) -> str:
 
 
 def suspects_line(counts: Mapping[str, Any]) -> str:
-    """Say how many labels look wrong, and to whom."""
+    """Say how many labels look wrong to which model."""
     found = counts["suspect_labels"]
     source = f"the model of {found['probabilities']}" if found["probabilities"] else "a fast classifier, out of fold,"
     return (
@@ -146,7 +146,7 @@ def summary(counts: Mapping[str, Any]) -> list[str]:
 
 
 def advice(counts: Mapping[str, Any], run: Path) -> list[tuple[str, str]]:
-    """Return what to do: sentences, and the command of each, which may be empty."""
+    """Return advice: sentences, each with its command or an empty text."""
     left_out, before = counts["exclude"], counts["classes"]
     of = sum(sum(before[split].values()) for split in left_out["from"] if split in before)
     if left_out["images"]:
@@ -171,7 +171,7 @@ def advice(counts: Mapping[str, Any], run: Path) -> list[tuple[str, str]]:
 
 
 def command(exclude: Path | None) -> str:
-    """Return the training that this command's own choice of data means, without what a file lists."""
+    """Return the training command for this command's choice of data, without the samples that a file lists."""
     chosen = [o for o in HydraConfig.get().overrides.task if o.startswith(("data=", "data.", "+data."))]
     chosen = [o for o in chosen if not o.startswith("data.exclude=")] if exclude else chosen
     chosen += [quoted(f"data.exclude={exclude}")] if exclude else []

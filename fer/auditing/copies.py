@@ -1,4 +1,4 @@
-"""What copies mean for a dataset: how many are redundant, whose labels contradict, which leak across splits."""
+"""What copies mean for a dataset: redundant images, conflicting labels, images in two splits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Copies:
     Attributes:
         pairs: Each pair once, most similar first; of exact copies the first is paired with each of the others.
         exact: int64 of shape (N,), the first row of each image's group of equal pixels.
-        groups: int64 of shape (N,), likewise of all copies that were looked for, exact and near.
+        groups: int64 of shape (N,), likewise for all copies, exact and (if searched for) near.
     """
 
     pairs: near_copies.Pairs
@@ -35,8 +35,8 @@ def find(images: Images, near: bool, similarity: float) -> Copies:
 
     Args:
         images: uint8 of shape (N, H, W) or (N, H, W, 3).
-        near: Whether changed copies are looked for too.
-        similarity: Their least similarity.
+        near: Whether near copies are searched for too.
+        similarity: Least similarity of near copies.
     """
     exact = near_copies.exact_groups(images)
     if near:
@@ -53,8 +53,8 @@ def find_across(images: Images, others: Images, near: bool, similarity: float) -
     Args:
         images: uint8 of shape (N, H, W) or (N, H, W, 3).
         others: Likewise, of any number, size and colours.
-        near: Whether changed copies are looked for too.
-        similarity: Their least similarity.
+        near: Whether near copies are searched for too.
+        similarity: Least similarity of near copies.
 
     Returns:
         Rows of the first and of the second dataset, most similar first.
@@ -86,8 +86,8 @@ def conflicting(groups: Rows, labels: Rows) -> Bools:
 def disputed(pairs: near_copies.Pairs, samples: Samples) -> Bools:
     """Say which near pairs have different labels, bool of shape (P,).
 
-    Where the subjects are known, two pictures of one person are no copies of each other: another expression has another
-    label by right.
+    Where the subjects are known, two pictures of one person do not count: a different expression rightly has another
+    label.
     """
     differ: Bools = ~pairs.exact & (samples.labels[pairs.first] != samples.labels[pairs.second])
     return differ if samples.subjects is None else differ & ~_of_one_subject(pairs, samples.subjects)
@@ -111,11 +111,11 @@ def near_conflicting(found: Copies, samples: Samples) -> Bools:
     images = np.zeros(len(samples), dtype=np.bool_)
     which = disputed(found.pairs, samples)
     images[found.pairs.first[which]] = images[found.pairs.second[which]] = True
-    return in_groups_with(found.exact, images)  # of exact copies the first stands in the pairs
+    return in_groups_with(found.exact, images)  # pairs hold only the first of exact copies
 
 
 def across_splits(groups: Rows, splits: npt.NDArray[np.str_]) -> dict[tuple[str, str], Bools]:
-    """Say which images of a split have a copy in another, for each two splits with images.
+    """Say which images of a split have a copy in another, for each pair of splits with images.
 
     Returns:
         (split, other split) to bool of shape (N,).
@@ -134,11 +134,11 @@ def redundant(groups: Rows, splits: npt.NDArray[np.str_]) -> Bools:
 
 
 def summary(groups: Rows, conflicts: Bools, samples: Samples) -> dict[str, Any]:
-    """Count groups of copies: how many, how many images too many, contradicting labels, leaks across splits.
+    """Count groups of copies, redundant images, conflicting labels, and copies across splits.
 
     Args:
         groups: int64 of shape (N,), the first row of each image's group.
-        conflicts: bool of shape (N,), the images whose labels contradict those of copies.
+        conflicts: bool of shape (N,), the images whose labels differ from those of their copies.
         samples: The dataset.
     """
     sizes = np.unique(groups, return_counts=True)[1]

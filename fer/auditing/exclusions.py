@@ -1,4 +1,4 @@
-"""Which samples had better be left out, and why: what ``exclude.csv`` holds. Nothing on disk is touched."""
+"""Which samples to leave out, and why: the content of ``exclude.csv``. Images on disk are never changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,17 +33,17 @@ class LeftOut:
 def reasons(
     samples: Samples, looks: Looks, found: copies.Copies, across: near_copies.Pairs | None, suspects: Suspects | None
 ) -> dict[str, Bools]:
-    """Say which samples each reason speaks against, bool of shape (N,) each; their meaning stands in conf/audit.yaml.
+    """Return the samples that each reason applies to, bool of shape (N,) each; conf/audit.yaml explains the reasons.
 
     Args:
         samples: The dataset.
         looks: What its images look like.
         found: Copies within it.
-        across: Copies in another dataset; None if none was searched.
-        suspects: Labels that look wrong; None if none was looked for.
+        across: Copies in another dataset; None if there is no other dataset.
+        suspects: Labels that look wrong; None if they were not searched for.
     """
     nothing = np.zeros(len(samples), dtype=np.bool_)
-    # Of copies in two splits the later split's is kept: a test split stays as others use it.
+    # Of copies in two splits, the one in the later split is kept: the test split stays as published.
     leaking = nothing.copy()
     for (split, other), images in copies.across_splits(found.groups, samples.splits).items():
         if SPLITS.index(split) < SPLITS.index(other):
@@ -83,7 +83,7 @@ def choose(
 
 
 def write(path: Path, samples: Samples, left_out: LeftOut) -> None:
-    """Write ``exclude.csv``: id, and all reasons, parted by ``;``."""
+    """Write ``exclude.csv``: id, and all reasons, separated by ``;``."""
     rows = [
         [samples.ids[row], ";".join(reason for reason, images in left_out.reasons.items() if images[row])]
         for row in np.flatnonzero(left_out.rows)

@@ -28,11 +28,11 @@ Rows = npt.NDArray[np.int64]
 
 _SIDE = 48  # images are brought to this size
 _LANDMARKS = 2000  # of the kernel, at most
-_PER_LANDMARK = 2  # images, at least
-_WIDTH = 0.5  # of the kernel, in medians of the squared distances
+_PER_LANDMARK = 2  # images per landmark, at least
+_WIDTH = 0.5  # of the kernel, times the median of the squared distances
 _SHRINKAGE = 0.4  # share of the mean variance that is added to each, if there were as many landmarks as images
 _BLOCK = 512  # images at a time
-_FIRST = 4096  # images whose distances say how wide the kernel is
+_FIRST = 4096  # images from whose distances the kernel's width is estimated
 
 
 def out_of_fold(samples: Samples, groups: Rows, folds: int, seed: int, cache_dir: Path) -> Floats:
@@ -42,8 +42,8 @@ def out_of_fold(samples: Samples, groups: Rows, folds: int, seed: int, cache_dir
         samples: The dataset.
         groups: int64 of shape (N,), copies of an image; they share a fold.
         folds: Number of folds.
-        seed: Which folds, and which images are the kernel's landmarks.
-        cache_dir: Where the kernel is kept meanwhile: memory may not hold it.
+        seed: Seeds the choice of folds and of the kernel's landmarks.
+        cache_dir: Folder for a temporary file with the kernel, which may not fit into memory.
 
     Raises:
         ConfigError: If the samples are of one class, or in fewer groups than there are folds.
@@ -62,9 +62,9 @@ def out_of_fold(samples: Samples, groups: Rows, folds: int, seed: int, cache_dir
     scores = np.empty_like(targets)
     with closing(_kernel(samples.images, order, generator, cache_dir)) as kernel:
         width = kernel.width
-        # The fewer samples there are, the less is known of each direction: best on 240 pictures and FER2013's 32,298.
+        # Stronger with fewer samples; chosen on 240 pictures and on FER2013's 32,298.
         shrinkage = max(1e-4, _SHRINKAGE * (width / len(samples)) ** 2)
-        # Sums of each fold, so that those of all folds but one need no other look at the samples.
+        # Sums of each fold: those of all folds but one are then added up without reading the samples again.
         counts = np.stack([targets[fold == f].sum(axis=0, dtype=np.float64) for f in range(folds)])
         sums = np.zeros((folds, targets.shape[1], width))
         with closing(_Filed(cache_dir, folds * width, width)) as squares:
@@ -101,11 +101,11 @@ def _discriminants(count: Doubles, sums: Doubles, square: Doubles, shrinkage: fl
     for start in range(0, len(within), _BLOCK // 8):
         part = slice(start, start + _BLOCK // 8)
         within[part] -= (means[:, part] * count[:, None]).T @ means
-    # More than nothing, even if all images are alike.
+    # Positive even if all images are equal.
     within[np.diag_indices_from(within)] += max(1e-9, shrinkage * np.trace(within) / len(within))
     within /= max(1, count.sum())
     weights = solve(within.T, means.T, overwrite_a=True, assume_a="pos")
-    # Half a sample for a class without any: its probability is small, and known.
+    # A class without samples counts as half a sample: its probability is small but defined.
     offset = np.log(np.maximum(0.5, count) / max(1, count.sum())) - 0.5 * (means.T * weights).sum(axis=0)
     return weights, offset
 
@@ -113,7 +113,7 @@ def _discriminants(count: Doubles, sums: Doubles, square: Doubles, shrinkage: fl
 def _calibrated(scores: Floats, labels: Rows, fold: Rows) -> Floats:
     """Return probabilities, by logistic regression from the scores of the other folds.
 
-    Discriminant analysis alone is far too sure of itself where samples are few, and of rare classes everywhere.
+    Discriminant analysis alone is overconfident where samples are few, and always for rare classes.
 
     Args:
         scores: float32 of shape (N, C).
@@ -129,7 +129,7 @@ def _calibrated(scores: Floats, labels: Rows, fold: Rows) -> Floats:
 
 
 def deal(groups: Rows, labels: Rows, folds: int, generator: np.random.Generator) -> Rows:
-    """Deal groups out to folds, class by class.
+    """Assign groups to folds, class by class.
 
     Args:
         groups: int64 of shape (N,), the first row of each sample's group.
@@ -148,7 +148,7 @@ def deal(groups: Rows, labels: Rows, folds: int, generator: np.random.Generator)
 
 
 class _Filed:
-    """Rows of float32 in a file, from which a constant row is taken: memory may not hold them.
+    """Rows of float32 in a file, since memory may not hold them; a constant row is subtracted when they are read.
 
     Args:
         cache_dir: Where the file is.
@@ -179,7 +179,7 @@ def _kernel(images: npt.NDArray[np.uint8], order: Rows, generator: np.random.Gen
 
     Args:
         images: uint8 of shape (N, H, W) or (N, H, W, 3).
-        order: int64 of shape (N,), in which order they are wanted.
+        order: int64 of shape (N,), the order of the rows.
         generator: Chooses the landmarks.
         cache_dir: Where the kernel is kept: that of 36,000 images takes 288 MB.
 

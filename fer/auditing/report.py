@@ -1,4 +1,4 @@
-"""What an audit says and leaves: ``audit.html``, ``audit.json``, lists of copies, of suspects, of what to leave out."""
+"""What an audit prints and writes: ``audit.html``, ``audit.json``, lists of copies, suspects and exclusions."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -34,10 +34,10 @@ class Findings:
 
     Attributes:
         name: The dataset's name.
-        samples: The dataset, without what is in no split.
+        samples: The dataset, without samples that are in no split.
         looks: What its images look like.
         found: Copies within it.
-        suspects: Labels that look wrong; None if none was looked for.
+        suspects: Labels that look wrong; None if they were not searched for.
         left_out: What ``exclude.csv`` is to hold.
         other_name: The name of the dataset in which copies were searched; empty if there is none.
         other: That dataset.
@@ -95,7 +95,7 @@ def write(run: Path, config: Mapping[str, Any], found: Findings) -> dict[str, An
         _write_csv(run / "suspect_labels.csv", _SUSPECT, _suspect_rows(found.suspects, samples))
     exclusions.write(run / "exclude.csv", samples, found.left_out)
     page.make(run, config, found, counts).write(run / "audit.html")
-    write_json(run / "audit.json", counts)  # last: what has it is complete
+    write_json(run / "audit.json", counts)  # last: it marks a complete audit
     return counts
 
 

@@ -1,4 +1,4 @@
-"""What a config must fulfil, checked before torch is imported: types, ranges, names. All that is wrong at once."""
+"""Checks a config before torch is imported: types, ranges, names, paths. All problems are named at once."""
 
 import logging
 import os
@@ -52,7 +52,7 @@ def check(cfg: DictConfig) -> None:
 
 
 def _wrong_launch() -> list[str]:
-    """Name a launcher that would not be used."""
+    """Name a launcher that would have no effect."""
     launcher = str(HydraConfig.get().runtime.choices.get("hydra/launcher", "basic"))
     if not launcher.startswith("submitit") or HydraConfig.get().mode != RunMode.RUN or CHILD in os.environ:
         return []
@@ -140,7 +140,7 @@ def _own_classes(data: Mapping[str, Any]) -> bool:
 
 
 def _wrong_together(values: Mapping[str, Any]) -> list[str]:
-    """Name the options that exclude one another or what the run is to leave."""
+    """Name options that exclude each other, or with which a run would leave no result."""
     problems = []
     strategy = str(values.get("trainer.strategy.start_method", values.get("trainer.strategy")))
     if re.search("spawn|fork|notebook", strategy):
@@ -156,8 +156,8 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         )
     if values.get("trainer.strategy.use_orig_params") is False:
         problems.append(
-            "trainer.strategy.use_orig_params=false: weights that FSDP melts into one cannot each have their own "
-            "weight decay and learning rate. Leave it out."
+            "trainer.strategy.use_orig_params=false: weights that FSDP flattens into one tensor cannot each have "
+            "their own weight decay and learning rate. Leave it out."
         )
     nodes = values.get("trainer.num_nodes", 1)
     if nodes > 1 and not {"SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "MASTER_ADDR"} & os.environ.keys():
@@ -175,7 +175,7 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
 
 
 def _idle_reasons(config: Any) -> list[str]:
-    """Name an audit's reasons to leave an image out that no image can have, as nothing is searched for them."""
+    """Name an audit's reasons to leave images out that find none, because what they need is switched off."""
     asked = config.get("exclude")
     if not isinstance(asked, list):
         return []
@@ -254,7 +254,7 @@ def _missing_data(where: str, choice: str | None, node: Mapping[str, Any]) -> li
 
 
 def _source(target: str) -> str:
-    """Return where a dataset of ours comes from, read off its source: importing it takes torch's seconds."""
+    """Return where a dataset comes from, read from its source code: importing it would load torch."""
     module = target.rpartition(".")[0]
     path = Path(__file__).parents[1] / "datasets" / f"{module.rpartition('.')[2]}.py"
     if not module.startswith("fer.datasets.") or not path.is_file():

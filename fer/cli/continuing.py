@@ -1,7 +1,7 @@
 """From ``resume=<run>`` to the overrides that make the run go on, before anything slow is imported.
 
-Whose run it is decides what is followed: all that this user's own command said, and of somebody else's only values
-that can neither run code nor write outside the run's folder.
+Of a run of this user's own, all overrides are followed; of somebody else's, only values that can neither run code nor
+write outside the run's folder.
 """
 
 import re
@@ -27,7 +27,7 @@ _EXTENDS = ("trainer.", "+trainer.", "callbacks")
 
 
 def continued(flags: list[str], overrides: list[str]) -> list[str]:
-    """Replace ``resume=`` or ``ckpt=`` by what makes that run go on, in its own folder, from its last checkpoint.
+    """Replace ``resume=`` or ``ckpt=`` by the overrides that continue that run in its own folder.
 
     Args:
         flags: Hydra's flags of the command.
@@ -55,13 +55,13 @@ def continued(flags: list[str], overrides: list[str]) -> list[str]:
     record = read(run)
     _check_trust(run, record, _is_trusted(overrides), bool({"--config-dir", "-cd"} & set(flags)))
     _check_rest(f"{key}={text}", run, record, rest)
-    if not given.is_file():  # a checkpoint that is named is gone on from, however far the run came since
+    if not given.is_file():  # a named checkpoint is always continued, however far the run has come since
         _check_unfinished(run, record, rest)
     checkpoint = given if given.is_file() else checkpoint_of(run)
     _say(run, checkpoint)
     if not {"--config-dir", "-cd"} & set(flags):
         flags = flags + [part for folder in record.config_dirs[:1] for part in ("--config-dir", folder)]
-    # Of a sweep's job, the job alone; the sweep's folder holds an Optuna study. Hydra's own record stays as it was.
+    # Of a sweep, only this job is continued. Hydra's own record is left unchanged.
     where = [
         f"hydra.run.dir={quote(run)}",
         f"hydra.sweep.dir={quote(run.parent)}",
@@ -80,7 +80,7 @@ def checkpoint_of(run: Path) -> Path | None:
 
 
 def state(run: Path) -> str:
-    """Say in a few words how far a run is."""
+    """Return a run's state in a few words."""
     try:
         record = run_record.read(run)
     except ConfigError:
@@ -208,7 +208,7 @@ def _run_of(key: str, given: Path) -> Path | None:
 
 
 def _check_trust(run: Path, record: RunRecord, trusted: bool, has_config_dir: bool) -> None:
-    """Refuse to follow what may run code in a folder that somebody else may have made."""
+    """Refuse overrides that may run code, from a folder that somebody else may have made."""
     if record.own or trusted:
         return
     wrong = [o for o in record.overrides if code_in(o)] + record.searchpath
@@ -264,7 +264,7 @@ def _finished(run: Path, record: RunRecord) -> int | None:
 
 
 def _scores(run: Path) -> dict[str, Any] | None:
-    """Return what a finished run says of itself; None where it says nothing that can be read."""
+    """Return the scores of a finished run; None where there are none that can be read."""
     try:
         scores = metrics.read(run / metrics.FILE)
         return {

@@ -1,4 +1,4 @@
-"""What a training must have so that it leaves a best checkpoint, and one that was chosen by what was asked for."""
+"""Checks that a training will leave a best checkpoint, chosen by the score that was asked for."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from fer.errors import ConfigError, did_you_mean
 from fer.scores.registry import each_epoch, lower_is_better
 
 _CHECKPOINT = "pytorch_lightning.callbacks.ModelCheckpoint"
-# By these a run finds its own checkpoints: `best` is scored in the end, `last` is gone on with.
+# A run finds its own checkpoints by these: `best` is scored at the end, `last` is resumed from.
 _FIXED: dict[str, dict[str, tuple[Any, ...]]] = {
     name: {
         "_target_": (_CHECKPOINT,),
@@ -94,7 +94,7 @@ def _monitor(name: str, node: Mapping[str, Any], config: Mapping[str, Any]) -> l
 
 
 def _never_best(config: Mapping[str, Any]) -> list[str]:
-    """Name what lets no epoch have a validation score, or none be kept."""
+    """Name options with which no epoch has a validation score, or no best checkpoint is kept."""
     callbacks, trainer, problems = config["callbacks"], config["trainer"], []
     if callbacks.get("best") is None:
         others = [name for name in callbacks if name != "best"]

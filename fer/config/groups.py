@@ -1,4 +1,4 @@
-"""The config groups as they lie on disk, and a config as dotted keys."""
+"""The config groups on disk, and a nested config as dotted keys."""
 
 from collections.abc import Mapping
 from pathlib import Path

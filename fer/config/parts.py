@@ -34,12 +34,12 @@ _COMMON = ("classes", "image_size", "fit", "channels", "val_fraction", "test_fra
 
 
 def options(name: str, given: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the node that a part is built from: its config, what the whole says, what is said of the part itself.
+    """Return the node that a part is built from: its config, then the options of the whole, then its own.
 
     Args:
         name: Its name, as in ``data=<name>``: a dataset of fer's or of the user's ``--config-dir``.
-        given: What is said of it, ``data.options.<name>``.
-        whole: What is said of the combined dataset, without what is so by default.
+        given: Its own options, ``data.options.<name>``.
+        whole: Options of the combined dataset that differ from their defaults.
 
     Raises:
         ConfigError: If there is no such dataset, or an option is unknown, has a wrong value, or is the whole's alone.
@@ -96,7 +96,7 @@ def _composed(name: str) -> dict[str, Any]:
     """Return a dataset's config, with all its defaults, from wherever this command finds its configs."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ()
     own = [source for source in sources if source.provider not in ("hydra", "main", "schema")]
-    command = GlobalHydra.instance().hydra  # what composed this command; it may still be at work
+    command = GlobalHydra.instance().hydra  # it composed this command, and may still be in use
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):

@@ -1,4 +1,4 @@
-"""Paths and names as people have them, in Hydra's grammar: with spaces, brackets, ``,``, ``=``, ``~``, any letters."""
+"""Quotes paths and names for Hydra's grammar: with spaces, brackets, ``,``, ``=``, ``~`` and any letters."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What a ``_target_`` takes, read off its source: nothing is imported, so a wrong option is told before torch loads."""
+"""The options of a ``_target_``, read from its source code without importing it: torch takes seconds to load."""
 
 import ast
 import importlib.util
@@ -30,12 +30,12 @@ class Signature:
 
 @dataclass(frozen=True)
 class Kind:
-    """One sort of value that an annotation allows.
+    """One kind of value that an annotation allows.
 
     Args:
         words: For messages: ``a number``.
         plural: For messages on lists: ``numbers``.
-        fits: Whether a value of a config is of this sort.
+        fits: Whether a value of a config is of this kind.
         choices: The values, where only a few are allowed.
     """
 
@@ -62,7 +62,7 @@ _PLAIN = {
 }
 _LISTS = {"list", "List", "tuple", "Tuple", "Sequence", "Iterable", "Collection", "set"}
 _MAPPINGS = {"dict", "Dict", "Mapping"}
-# A class's own object, or another package's name for a type: not known here. A config says it by a text or a node.
+# Any other class: not known here. A config gives it as a text or a node.
 _OBJECT = Kind(
     "a node with _target_",
     "nodes",
@@ -74,7 +74,7 @@ _MAPPING = Kind("options (key: value)", "options", lambda value: isinstance(valu
 
 @cache
 def kinds(annotation: str) -> tuple[Kind, ...]:
-    """Return what an annotation (``float | Sequence[float] | None``) allows; nothing where that cannot be said."""
+    """Return what an annotation (``float | Sequence[float] | None``) allows; nothing where that is not known."""
     found = _kinds(ast.parse(annotation, mode="eval").body)
     return () if found == (_OBJECT,) else found
 
@@ -116,7 +116,7 @@ def _either(nodes: list[ast.expr]) -> tuple[Kind, ...]:
     if not all(parts):
         return ()
     found = list(dict.fromkeys(kind for part in parts for kind in part))
-    if _PLAIN["float"] in found and _PLAIN["int"] in found:  # as messages go, the one includes the other
+    if _PLAIN["float"] in found and _PLAIN["int"] in found:  # "a number" includes whole numbers
         found.remove(_PLAIN["int"])
     return tuple(sorted(found, key=lambda kind: kind is _PLAIN["None"]))
 
@@ -124,14 +124,14 @@ def _either(nodes: list[ast.expr]) -> tuple[Kind, ...]:
 def _one_of(values: list[Any]) -> Kind:
     words = ", ".join("null" if value is None else str(value) for value in values)
 
-    def fits(value: Any) -> bool:  # 1 is no true
+    def fits(value: Any) -> bool:  # 1 must not count as true
         return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in values)
 
     return Kind(f"one of {words}" if len(values) > 1 else words, words, fits, tuple(values))
 
 
 def _list_of(items: list[ast.expr], fixed: bool) -> Kind:
-    """Return a list of one sort of items, or, of a tuple without ``...``, of so many items."""
+    """Return a list of one kind of items; a tuple without ``...`` fixes their number."""
     length = len(items) if fixed and not (isinstance(items[-1], ast.Constant) and items[-1].value is ...) else None
     of = _kinds(items[0])
 
@@ -146,7 +146,7 @@ def _list_of(items: list[ast.expr], fixed: bool) -> Kind:
 
 @cache
 def read(target: str) -> Signature | None:
-    """Return what a ``_target_`` takes; None where its source is not found or does not say."""
+    """Return the options of a ``_target_``; None where its source is not found or does not tell."""
     module, _, name = target.rpartition(".")
     path = _path(module) if module else None
     found = _find(path, name) if path else None
@@ -166,13 +166,13 @@ def _signature(path: Path, node: ast.ClassDef | ast.FunctionDef, name: str) -> S
     inherited = next((read for base in bases if base and (read := _signature(*base, name))), None)
     if signature is None or inherited is None:
         return signature or inherited
-    # What the class does not name itself goes on to its base.
+    # Options that the class does not name itself are passed on to its base.
     annotations = {**inherited.annotations, **signature.annotations}
     return Signature(name, annotations, signature.required, inherited.takes_any)
 
 
 def _hands_on(init: ast.FunctionDef) -> bool:
-    """Say whether a constructor gives its ``**options`` to its base's."""
+    """Say whether a constructor passes its ``**options`` on to its base's."""
     return any(
         isinstance(call, ast.Call)
         and ast.unparse(call.func) == "super().__init__"
@@ -194,7 +194,7 @@ def _of_function(node: ast.FunctionDef, name: str, skip_first: bool) -> Signatur
 
 
 def _path(module: str) -> Path | None:
-    """Return a module's file. The package at its top alone is looked up: finding more would import it."""
+    """Return a module's file. Only the top package is looked up: finding a submodule would import its packages."""
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)

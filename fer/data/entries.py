@@ -1,4 +1,4 @@
-"""From a list of image files with labels to samples: the part that every dataset of image files shares."""
+"""From a list of image files with labels to samples: shared by all datasets of image files."""
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,13 +27,13 @@ class Entry(NamedTuple):
     emotion: str
     """The name of its class: an emotion's canonical one, or the dataset's own."""
     subject: str = ""
-    """Who is in the picture; for all entries of a dataset, or for none."""
+    """Who is in the picture; empty for all entries of a dataset where it is not known."""
     box: Box | None = None
     """The face's (left, top, right, bottom) in pixels; None for the whole picture."""
     attributes: Mapping[str, str] = {}
     """Names and values by which scores are sliced."""
     id: str = ""
-    """What names the sample where several are in one picture; the path if empty."""
+    """The sample's id where one picture has several; empty for the path."""
 
 
 def read_entries(
@@ -47,7 +47,7 @@ def read_entries(
     excluded: Collection[str] = (),
     key: Mapping[str, object] | None = None,
 ) -> Samples:
-    """Decode listed images, from the cache after the first time.
+    """Decode listed images; after the first time they come from the cache.
 
     Args:
         name: The dataset's name, as in ``data=<name>``.
@@ -56,9 +56,9 @@ def read_entries(
         cache_dir: Where decoded images are kept.
         image_size: Images are stored at this size if they differ in size or are larger; None for their own.
         channels: 1 for grey, 3 for RGB, None for what they are.
-        fit: How what is not square becomes square, one of :data:`fer.data.squares.FITS`.
+        fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
         excluded: Ids of samples that are left out later: their images may be broken.
-        key: What else decides the content, for the cache.
+        key: What else decides the content; part of the cache's key.
 
     Returns:
         Samples whose classes are the entries' emotions, in the order of :func:`fer.data.labels.in_order`.
@@ -95,7 +95,7 @@ def read_entries(
             attributes={a: np.array([entry.attributes.get(a, "") for entry in entries]) for a in attributes},
         )
 
-    # The entries themselves: a corrected list or label map must not find the old cache.
+    # The entries are part of the key: a corrected list or label map must not find the old cache.
     content = [(*entry[:5], sorted(entry.attributes.items()), entry.id) for entry in entries]
     files = fingerprint(set(paths), root)
     parts = {"files": files, "entries": content, "classes": classes, "size": image_size, "channels": channels}
@@ -108,7 +108,7 @@ def read_entries(
 
 
 def unusable(root: Path, paths: Iterable[str], side: int | None = None) -> frozenset[str]:
-    """Return which images cannot be decoded, or are not of ``side`` by ``side`` pixels where that is said."""
+    """Return which images cannot be decoded, or are not ``side`` by ``side`` pixels, if given."""
     broken = set()
     for path in paths:
         try:

@@ -26,8 +26,8 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "contempt": ("contemptuous", "co"),
 }
 _CANONICAL = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases)}
-_WORDS = [alias for alias in _CANONICAL if len(alias) > 2]  # what a misspelt name may have meant
-_ALIKE = 0.75  # of a misspelt name; "scary" is none of "sad"
+_WORDS = [alias for alias in _CANONICAL if len(alias) > 2]  # suggestions for a misspelt name
+_ALIKE = 0.75  # least similarity of a suggestion; "scary" must not suggest "sad"
 KNOWN = f"Known: {', '.join(EMOTIONS)}."
 
 
@@ -45,12 +45,12 @@ def canonical(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a class name as names are compared: in lower case, without space around it, letters composed."""
+    """Return a class name in the form in which names are compared: lower case, stripped, Unicode NFC."""
     return unicodedata.normalize("NFC", name).strip().lower()
 
 
 def among(name: str, classes: Collection[str]) -> str | None:
-    """Return which of some classes a name means: the one of that name, or the emotion that it is another word for."""
+    """Return which of the classes a name means: the class of that name, or the emotion it is a synonym of."""
     if plain(name) in classes:
         return plain(name)
     emotion = _emotion(name)
@@ -72,7 +72,7 @@ def resolve(names: Sequence[str], label_map: Mapping[str, str] | None = None, ow
 
     Args:
         names: The dataset's names.
-        label_map: What some of them mean.
+        label_map: Some of the names to their emotions.
         own: Whether the classes are the dataset's own, and keep their names (in lower case).
 
     Raises:

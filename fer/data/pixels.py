@@ -1,4 +1,4 @@
-"""One image file to pixels, whatever camera or program it is from; what cannot be read says why."""
+"""From an image file of any camera or program to pixels, or to the reason why it cannot be read."""
 
 import math
 import os
@@ -23,13 +23,13 @@ UNSUPPORTED = frozenset(
     {".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf"}
     | {".rw2", ".raf", ".raw", ".exr", ".hdr", ".tga", ".mpo", ".ico", ".pcx", ".apng"}
 )
-"""Endings of what may be images, but is not read."""
+"""Endings of image formats that are not read."""
 
 GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
-_LARGE = 2**24  # pixels from which on an image is decoded smaller where that is enough, and not beside another one
-_DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras' and scanners' values, which are all kept in 16
+_LARGE = 2**24  # pixels; larger images are decoded at reduced size where that is enough, one at a time
+_DEPTHS = (8, 10, 12, 14, 16)  # bits per value that cameras and scanners use, stored in 16
 _one_at_a_time = threading.Lock()
 # PIL warns of images of 89 million pixels (a camera's) and refuses those of twice as many.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -58,7 +58,7 @@ def read_image(
     Args:
         path: The file.
         channels: 1 for grey, 3 for RGB, None for what the file holds.
-        bits: How many of 16 bits are used, as :func:`bits_used` says.
+        bits: Number of bits used in 16-bit values, from :func:`bits_used`.
         side: A huge image may be decoded smaller, to no less than twice this many pixels; None for all of it.
 
     Returns:
@@ -91,10 +91,10 @@ def is_wide(image: Image.Image) -> bool:
 
 
 def bits_used(paths: Iterable[Path]) -> int:
-    """Return how many bits the values of 16-bit images have: cameras keep 10 to 14 in them.
+    """Return how many bits the values of 16-bit images use: cameras store 10 to 14 bits in them.
 
     Args:
-        paths: The images, all of which are looked at until one uses all bits; broken ones are passed over.
+        paths: The images; reading stops at the first that uses all bits, and broken ones are skipped.
     """
     largest = 0
     for path in paths:

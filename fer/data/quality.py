@@ -1,12 +1,12 @@
-"""What images look like at a glance: brightness, contrast, one flat colour, a treated histogram."""
+"""Simple measures of images: brightness, contrast, one flat colour, an equalised histogram."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-_BLOCK = 2**22  # bytes looked at at once; as numbers they take several times as many
-_LOOKED_AT = 2000  # images of a dataset, evenly spread, in which signs of treatment are looked for
+_BLOCK = 2**22  # bytes processed at a time; as float numbers they take several times as many
+_LOOKED_AT = 2000  # images of a dataset, evenly spread, that are checked for an equalised histogram
 
 
 def blocks(images: npt.NDArray[np.uint8]) -> Iterator[tuple[slice, npt.NDArray[np.uint8]]]:
@@ -47,7 +47,7 @@ def equalised(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         for row, image in enumerate(pixels, start=part.start):
             share = np.bincount(image, minlength=256) / len(image)
             above = np.cumsum(share)
-            # The Kolmogorov distance to the uniform distribution; a level's own share is within reach of any treatment.
+            # The Kolmogorov distance to the uniform distribution, less each level's own share.
             result[row] = (np.abs(above - np.arange(256) / 255)[share > 0] - share[share > 0]).max() < 0.03
     return result
 

@@ -54,10 +54,10 @@ def find_columns(where: str, header: list[str], names: Iterable[str]) -> dict[st
 
 
 def parse_rows(rows: Iterable[tuple[str, Row]], parse: Callable[[Row], Parsed]) -> list[Parsed]:
-    """Parse every row.
+    """Parse every row, and name all wrong ones at once.
 
     Args:
-        rows: Each row after where it stands.
+        rows: ``<path>:<line>`` and the row.
         parse: Raises a ValueError, or a LabelError, that says what is wrong with a row.
 
     Raises:

@@ -24,14 +24,14 @@ Doubles = npt.NDArray[np.float64]
 def carve(samples: Samples, shares: Mapping[str, float], seed: int, name: str) -> Samples:
     """Make the validation and test splits that a dataset lacks, out of its training split.
 
-    An image's side is decided by the seed and its id alone: other images come and go without moving it, but where the
-    last one of a class in a split goes. Exact copies of an image stay on one side, so that no carved split repeats a
-    training image; where the subjects are known, all images of one stay on one side. Of a few subjects those are taken
-    whose images come nearest to the share.
+    The seed and an image's id alone decide its side: adding or removing other images does not move it, except where
+    a split would lose its last image of a class. Exact copies of an image stay on one side, so that no carved split
+    repeats a training image; where the subjects are known, all images of one subject stay on one side. With few
+    subjects, those are taken whose number of images comes nearest to the share.
 
     Args:
         samples: The dataset, with all its classes.
-        shares: For each split that is wanted, the share of the training images that it gets if there is none.
+        shares: Split to the share of the training images that it gets if the dataset lacks it.
         seed: Draws the images.
         name: The dataset's name.
 
@@ -69,11 +69,11 @@ def carve(samples: Samples, shares: Mapping[str, float], seed: int, name: str) -
 
 @dataclass(frozen=True)
 class _Pool:
-    """What is dealt out: subjects, or images with their exact copies.
+    """The units that are assigned to splits: subjects, or images with their exact copies.
 
     Attributes:
-        unit: int64 of shape (N,), which of the U units each training image belongs to.
-        place: float64 of shape (U,), where each lies in [0, 1); it depends on the seed and the unit's name alone.
+        unit: int64 of shape (N,), the unit (of U) of each training image.
+        place: float64 of shape (U,), a number in [0, 1) that depends on the seed and the unit's name alone.
         has: bool of shape (U, C), the classes that it has images of.
         size: int64 of shape (U,), the number of its images.
     """
@@ -89,7 +89,7 @@ class _Pool:
         if samples.subjects is not None:
             names, unit = np.unique(samples.subjects[rows], return_inverse=True)
         else:
-            order = np.argsort(samples.ids[rows], kind="stable")  # of copies the first id is the unit's name
+            order = np.argsort(samples.ids[rows], kind="stable")  # a unit of copies has the name of its first id
             images = (samples.images[row].tobytes() for row in rows[order])
             hashes = np.array([hashlib.blake2b(image, digest_size=16).digest() for image in images])
             _, first, unit = np.unique(hashes, return_index=True, return_inverse=True)
@@ -116,7 +116,7 @@ def _by_threshold(pool: _Pool, shares: Mapping[str, float]) -> npt.NDArray[np.st
         sides[pool.place < share if split == "test" else pool.place >= 1 - share] = split
     for column in pool.has.T:
         members = np.flatnonzero(column)
-        if len(members) <= len(shares):  # too few to be shared at all
+        if len(members) <= len(shares):  # too few to be split
             continue
         members = members[np.argsort(pool.place[members], kind="stable")]
         for split in shares:
@@ -130,11 +130,11 @@ def _by_threshold(pool: _Pool, shares: Mapping[str, float]) -> npt.NDArray[np.st
 def _nearest(pool: _Pool, shares: Mapping[str, float]) -> npt.NDArray[np.str_]:
     """Return each unit's side, str of shape (U,): units are taken as they come, if that is nearer to the share."""
     sides = np.full(len(pool.place), "train", dtype="<U5")
-    # Always in this order, and as if both were wanted: the test split is the same with and without the other.
+    # Always in this order, as if both were wanted: the test split is the same with and without a validation split.
     for split in (split for split in ("test", "val") if split in shares):
         later = 1 + (split == "test" and ("val" in shares or len(sides) > 2))
         order = pool.from_end(split)
-        for guarded in (True, False):  # the last units of a class are only taken if nothing else can be
+        for guarded in (True, False):  # a class's last units are taken only if no others are left
 
             def free(unit: int, guarded: bool = guarded, later: int = later) -> bool:
                 left = sides == "train"
@@ -163,9 +163,9 @@ def fold_of_subjects(samples: Samples, fold: int, folds: int | str, name: str) -
     every run.
 
     Args:
-        samples: A dataset that knows its subjects; its own splits are given up.
+        samples: A dataset whose subjects are known; its own splits are replaced.
         fold: The fold, from 0.
-        folds: How many there are, or ``loso`` to leave one subject out at a time.
+        folds: Number of folds, or ``loso`` to leave one subject out at a time.
         name: The dataset's name.
 
     Raises:
@@ -227,7 +227,7 @@ def check_splits(samples: Samples, name: str) -> None:
 
 
 def check_subjects(samples: Samples, name: str) -> None:
-    """Refuse splits that share a subject: a network would be tested on people whom it has learned.
+    """Refuse splits that share a subject: a network would be tested on people it was trained on.
 
     Raises:
         DatasetError: Naming the subjects.

@@ -14,7 +14,7 @@ DEFAULT_FIT = "pad"
 
 
 def square(box: Box, fit: str) -> Box:
-    """Return the square with the same middle that stands for a rectangle; the rectangle itself to be stretched."""
+    """Return the square with the same centre as a rectangle; the rectangle itself if it is to be stretched."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
     if fit == "stretch" or width == height:
@@ -29,11 +29,11 @@ def cut(image: npt.NDArray[np.uint8], box: Box | None, fit: str) -> npt.NDArray[
 
     Args:
         image: uint8 of shape (H, W) or (H, W, 3).
-        box: The part; None for the whole. What reaches beyond the image is cut off, or black in a padded square.
+        box: The part; None for the whole. What reaches beyond the image is cut off, or black if the square is padded.
         fit: One of :data:`FITS`. The square around a part shows what is beside it in the image.
 
     Returns:
-        uint8 of shape (S, S) or (S, S, 3), of any shape (to be stretched) if ``fit`` is that.
+        uint8 of shape (S, S) or (S, S, 3); not square if ``fit`` is ``stretch``.
 
     Raises:
         ValueError: If the part lies outside the image.

@@ -112,7 +112,7 @@ class Augment:
     """
 
     def __init__(self, nodes: Mapping[str, Any]) -> None:
-        # One thread: the DataLoader's workers are the parallel ones, and OpenCV's own pool would fight them.
+        # One thread: the DataLoader's workers run in parallel, and OpenCV's own threads would compete with them.
         cv2.setNumThreads(0)
         self.steps: list[Any] = []
         for name, node in nodes.items():
@@ -131,7 +131,7 @@ class Augment:
 
         Args:
             images: uint8 of shape (B, H, W) or (B, H, W, 3).
-            seed: What the batch's random numbers derive from.
+            seed: Seeds the batch's random numbers.
 
         Returns:
             uint8 of shape (B, H', W') or (B, H', W', 3); H' and W' differ from H and W only if a step resizes.

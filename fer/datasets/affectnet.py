@@ -168,7 +168,7 @@ def list_entries(base: Path, automatic: bool = False) -> list[Entry]:
 
 
 def _listed(base: Path, lists: Sequence[str], folder: str, split: str) -> list[Entry]:
-    """Read one csv file; the emotion of faces without one is what :data:`LEFT_OUT` calls it."""
+    """Read one csv file; faces without an emotion get the name in :data:`LEFT_OUT`."""
     path, images = find_path(base, *lists), find_path(base, folder)
     for found, missing in ((path, lists[0]), (images, folder)):
         if found is None:
@@ -233,7 +233,7 @@ def _read_code(content: bytes) -> str:
 
 
 def _with_expression(entries: Sequence[Entry]) -> list[Entry]:
-    """Leave out what has none of the eight expressions."""
+    """Leave out faces without one of the eight expressions."""
     others = Counter(entry.emotion for entry in entries if entry.emotion in LEFT_OUT.values())
     if others:
         counts = ", ".join(f"{count} {meaning}" for meaning, count in sorted(others.items()))

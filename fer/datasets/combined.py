@@ -67,7 +67,7 @@ class Combined(FERDataModule):
             with self._named(name):
                 self.parts[name] = build(node, f"data.options.{name}", seed=self.seed)
             self.parts[name].select_on_test = self.select_on_test  # then no validation split is carved
-        # A part that draws labels from its votes anew makes all do so; where there is but one label it is that one.
+        # If one part samples labels from its votes, all do; a sample with a single label always gets it.
         self.draw_targets = any(part.draw_targets for part in self.parts.values())
 
     def _named(self, name: str) -> AbstractContextManager[None]:
@@ -100,7 +100,7 @@ class Combined(FERDataModule):
         )
 
     def _read_part(self, name: str) -> Samples:
-        """Read a dataset as its options say, with all of its splits unless folds are made of the whole."""
+        """Read a dataset with its options; it keeps its own splits unless folds are made of all parts together."""
         part = self.parts[name]
         if self.exclude is not None:
             ids = listed_ids(Path(self.exclude).expanduser())
@@ -109,7 +109,7 @@ class Combined(FERDataModule):
             return part.chosen(None if self.fold is not None else part.shares)
 
     def _check_targets(self, read: Mapping[str, Samples]) -> None:
-        """Refuse votes of which some are drawn from and others taken as they are: a batch has one kind."""
+        """Refuse parts whose targets are of two kinds (sampled labels and distributions): a batch has one kind."""
         drawn = {name: self.parts[name].draw_targets for name, samples in read.items() if samples.targets is not None}
         if len(set(drawn.values())) > 1:
             raise ConfigError(
@@ -121,13 +121,13 @@ class Combined(FERDataModule):
 
 def _content(samples: Samples) -> list[str]:
     """Name what a dataset holds: its images by its cache's folder, which is a hash of them, and its labels."""
-    # What comes after a dataset's cache: labels by votes, a carved split, what is left out.
+    # What is applied after a dataset's cache: labels from votes, carved splits, exclusions.
     digest = hashlib.sha256(repr(samples.classes).encode())
     for values in (samples.labels, samples.splits, samples.targets, samples.subjects):
         digest.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
     if isinstance(samples.images, np.memmap):
         images = Path(str(samples.images.filename)).parent.name
-    else:  # another process is making its cache anew
+    else:  # another process is rebuilding its cache
         images = hashlib.sha256(np.ascontiguousarray(samples.images).tobytes()).hexdigest()
     return [images, digest.hexdigest()]
 
@@ -154,7 +154,7 @@ def _concatenate(
     some_subjects = any(samples.subjects is not None for samples in datasets.values())
     ids = {name: np.array([f"{name}/{sample}" for sample in samples.ids]) for name, samples in datasets.items()}
     subjects = {
-        # Where nothing is known of the subjects, every image is taken for another one's.
+        # Where subjects are not known, each image counts as a subject of its own.
         name: ids[name] if s.subjects is None else np.array([f"{name}/{subject}" for subject in s.subjects])
         for name, s in datasets.items()
     }

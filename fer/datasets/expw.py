@@ -46,7 +46,7 @@ class ExpW(FERDataModule):
 
     Args:
         root: The folder that holds ``data``, or that folder itself.
-        min_confidence: Leave out faces that their detector is less sure of, in percent; 0 for none.
+        min_confidence: Faces of a lower detector confidence, in percent, are left out; 0 keeps all.
         **loading: See :class:`fer.data.base.FERDataModule`.
 
     Raises:

@@ -64,9 +64,9 @@ from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelErr
 log = logging.getLogger(__name__)
 
 _SPLIT_SIZES = {"train": 28709, "val": 3589}
-_PER_CENT = 66  # of images have the same emotion in FER2013 and FER+; by chance, some 20
+_PER_CENT = 66  # of images have the same emotion in FER2013 and FER+; by chance about 20 %
 _PIECE = 200  # images in a row
-_LEAST_OF_PIECE = 0.4  # of them have the same emotion; chance alone makes no such piece of the published files
+_LEAST_OF_PIECE = 0.4  # share of such a row with the same emotion; far below that of the published files
 _ORIGINAL = "Use the original fer2013.csv or icml_face_data.csv, with its rows in order."
 
 # Microsoft's folders, and the columns of their label.csv, which has no header, after the image and the box.
@@ -243,7 +243,7 @@ def _parse_listed(fields: Sequence[str], below: str, split: str) -> _Listed:
 
 
 def _check_rows(samples: Samples, rows: npt.NDArray[np.int64], votes: Votes, path: Path) -> None:
-    """Refuse images of which it is not certain which row of the votes is theirs."""
+    """Refuse images whose row in the file of votes is not certain."""
     if (rows < 0).any():
         raise DatasetError(
             f"FER+ is joined to FER2013 by row, but the names of {int((rows < 0).sum())} images (such as "

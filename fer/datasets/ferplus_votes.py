@@ -97,10 +97,10 @@ def _column(name: str) -> str:
 
 
 def parse_votes(fields: Sequence[str]) -> list[int]:
-    """Return ten numbers of votes.
+    """Return ten counts of votes.
 
     Raises:
-        ValueError: If they are not that.
+        ValueError: If they are not ten whole numbers.
     """
     if wrong := [field for field in fields if not field.isdecimal()]:
         raise ValueError(f"'{wrong[0][:20]}' is not a number of votes")
@@ -140,8 +140,8 @@ def distributions(votes: npt.NDArray[np.int64], mode: str) -> tuple[npt.NDArray[
 def _most_frequent(votes: npt.NDArray[np.int64], total: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Say which classes add up to three quarters of the votes, bool of shape (N, 10).
 
-    From the most frequent on, until there are three; equally frequent ones together. Unknown and not-a-face are never
-    taken but end it, after the emotions that are as frequent.
+    Classes are added from the most frequent down, ties together, until there are three. Unknown and not-a-face are
+    never added but stop the search, after the emotions of the same frequency.
     """
     taken = np.zeros(votes.shape, dtype=np.bool_)
     going_on = total > 0

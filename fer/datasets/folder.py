@@ -84,11 +84,11 @@ def read_folder(
         cache_dir: Where decoded images are kept.
         image_size: Images are stored at this size if they differ in size or are larger; None for their own.
         channels: 1 for grey, 3 for RGB, None for what they are.
-        label_map: What class folders mean, for names that say it not or wrongly (numbers).
+        label_map: What class folders mean whose names do not say it, or say it wrongly (numbers).
         name: The dataset's name, as in ``data=<name>``.
         own_classes: Keep class folders' names, whatever they are, but for those in ``label_map``.
         wanted: Classes that will be chosen; folders of unknown names are then left out. None for all.
-        fit: How what is not square becomes square, one of :data:`fer.data.squares.FITS`.
+        fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
         excluded: Ids of samples that are left out later: their images may be broken.
 
     Raises:

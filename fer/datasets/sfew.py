@@ -101,11 +101,11 @@ def film_entries(root: Path, folder: Path, split: str) -> list[Entry]:
     matches = [_FRAME.match(Path(frame.path).stem) for frame in frames]
     unnamed = [frame.path for frame, match in zip(frames, matches, strict=True) if match is None]
     if unnamed:
-        # All of them on one side of a carved split: nothing says that they are of different films.
+        # They stay on one side of a carved split: they may be of one film.
         log.warning("%s: the names of %d frames (such as %s) do not say of which film they are; they count as one.",
                     folder, len(unnamed), unnamed[0])  # fmt: skip
-    # A film is told apart by its official split: the two may share films, and the official split is what papers use.
-    # Only the carving of a validation split has to keep films whole.
+    # A film's name includes its official split: Train and Val may share films, and papers use the official splits.
+    # Only a carved validation split must keep films whole.
     return [
         frame._replace(
             path=f"{below}/{frame.path}", split=split, subject=f"{below.split('/')[0]}/{match['film'] if match else ''}"

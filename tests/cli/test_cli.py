@@ -57,7 +57,7 @@ from conftest import REPO, TINY, Run
         ),
         (
             ["trainer.strategy={_target_: pytorch_lightning.strategies.FSDPStrategy, use_orig_params: false}"],
-            "trainer.strategy.use_orig_params=false: weights that FSDP melts into one",
+            "trainer.strategy.use_orig_params=false: weights that FSDP flattens into one",
         ),
         (["-m", "experiment=emotion_net,eda_cnn", "data.root=x"], "choose the data too: data=<one of them>"),
         (["optimizer=muon", "trainer.strategy=fsdp"], "optimizer.name=muon: FSDP flattens the matrices"),
