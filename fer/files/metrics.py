@@ -15,7 +15,8 @@ Of a training: ``model``, the network; ``monitor`` and ``best_score``, what chos
 
 Of a test: ``split``; ``label_space``: how the classes meet, see :class:`fer.scores.label_space.LabelSpace`; ``test``:
 scores; ``restricted``: with the choice limited to common classes; ``clean``: without images that the model has seen;
-``seen``: how many those are; ``slices``: attribute to value to averages.
+``seen``: how many those are; ``reframed``: with the images cut as those of training are, and the share in which a
+face was found for it (``faces_found``); ``slices``: attribute to value to averages.
 
 Scores are those of :func:`fer.scores.metrics.final_scores`.
 """

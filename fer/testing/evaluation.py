@@ -1,12 +1,13 @@
 """What a test says and leaves: scores with intervals, label map, leaks, slices, figures, predictions."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from hydra.core.hydra_config import HydraConfig
 
 from fer.build import locate
@@ -116,16 +117,14 @@ def write(
 
     Returns:
         What stands in ``metrics.json``.
-    """
-    from fer.plots import figures
-    from fer.testing import mistakes
 
-    labels = space.labels(predictions.labels)
-    kept = np.flatnonzero(labels >= 0)
-    p, labels, rows = space.probabilities(predictions.probabilities)[kept], labels[kept], predictions.rows[kept]
-    fitted, chose = seen.fitted[kept], seen.chose[kept]
+    Raises:
+        ConfigError: If the model knows the class of no image.
+    """
+    kept, answers, seen = scored(predictions, space, seen)
+    fitted, chose = int(seen.fitted.sum()), int((seen.chose & ~seen.fitted).sum())
+    stamp = stamp_of_test(len(kept), fitted, chose, seen.selected_on_test)
     options = {"resamples": config["resamples"], "seed": config["seed"]}
-    stamp = stamp_of_test(len(kept), int(fitted.sum()), int((chose & ~fitted).sum()), seen.selected_on_test)
     metrics: dict[str, Any] = {
         "name": config["name"] or datamodule.name,
         "data": datamodule.name,
@@ -136,62 +135,112 @@ def write(
         "tta": config["tta"],
         "stamp": stamp,
         "label_space": space.as_dict(),
-        "test": final_scores(p, labels, space.classes, **options),
+        **_scores(answers, space, seen, options),
     }
-    if space.absent:
-        index = np.array([space.common.index(name) if name in space.common else -1 for name in space.classes])
-        metrics["restricted"] = final_scores(space.restricted(p), index[labels], space.common, **options)
-    copies = fitted | chose
-    if copies.all():  # the validation split itself: at least without what was also trained on
-        copies = fitted
-    metrics["seen"] = {
-        "known": seen.dataset is not None,
-        "trained_on": seen.dataset,
-        "images": len(kept),
-        "in_training": int(fitted.sum()),
-        "in_training_exactly": int(seen.exact[kept].sum()),
-        "chose_the_checkpoint": int((chose & ~fitted).sum()),
-    }
-    if 0 < copies.sum() < len(kept):
-        metrics["clean"] = final_scores(p[~copies], labels[~copies], space.classes, **options)
     if reframed is not None:
         again = space.probabilities(reframed.probabilities)[kept]
-        scores = final_scores(again, labels, space.classes, **options)
+        scores = final_scores(again, answers.labels, space.classes, **options)
         metrics["reframed"] = scores | {"faces_found": float(reframed.found[kept].mean())}
-    metrics["slices"] = _slices(datamodule, rows, p, labels, space, options)
-
-    title = f"{datamodule.name} {predictions.split} · n {len(kept):,} · accuracy {metrics['test']['accuracy']:.3f}"
-    title = f"{run_name(Path(metrics['checkpoint']))}\n{title}"
-    translated = replace(predictions, rows=rows, ids=predictions.ids[kept], labels=labels, probabilities=p)
-    extra = {predictions_file.IN_TRAINING: fitted.astype(int), predictions_file.CHOSE: chose.astype(int)}
-    predictions_file.write(run / predictions_file.FILE, [translated], space.classes, extra)
-    confusion = np.array(metrics["test"]["confusion"])
-    figures.save(figures.confusion_figure(confusion, space.classes, title, stamp), run / "confusion.png")
-    reliability = figures.reliability_figure(p, labels, metrics["test"]["ece"], CALIBRATION_BINS, title, stamp)
-    figures.save(reliability, run / "reliability.png")
-    if config["mistakes"]:
-        shown = mistakes.figure(
-            datamodule.samples, rows, labels, p, space.classes, config["mistakes"], title, stamp
-        )  # fmt: skip
-        figures.save(shown, run / "mistakes.png", dpi=130)
+    metrics["slices"] = _slices(datamodule, answers, space, options)
+    extra = {predictions_file.IN_TRAINING: seen.fitted.astype(int), predictions_file.CHOSE: seen.chose.astype(int)}
+    predictions_file.write(run / predictions_file.FILE, [answers], space.classes, extra)
+    _draw(run, metrics, answers, datamodule, space.classes, config["mistakes"])
     return metrics_file.write(run / metrics_file.FILE, "test", metrics)  # last: what has it is complete
+
+
+def scored(predictions: Predictions, space: LabelSpace, seen: Seen) -> tuple[npt.NDArray[np.int64], Predictions, Seen]:
+    """Leave out the images whose class the model does not know, and translate answers and labels into scored classes.
+
+    Args:
+        predictions: The model's answers, over its own classes.
+        space: How the classes meet.
+        seen: Which images the model was fitted to or chosen on; of the same rows as the predictions.
+
+    Returns:
+        Places of the K scored images among the predictions, int64 of shape (K,); their answers; what is known of them.
+
+    Raises:
+        ConfigError: If no image is left.
+    """
+    labels = space.labels(predictions.labels)
+    kept = np.flatnonzero(labels >= 0)
+    if not len(kept):
+        there = sorted({space.dataset[label] for label in np.unique(predictions.labels)})
+        raise ConfigError(
+            f"split={predictions.split}: all of its images are of classes that the model does not know "
+            f"({', '.join(there)}); it knows {', '.join(space.model)}. Choose another split, or score a class as "
+            f"another: +merge.{there[0]}={space.classes[0]}"
+        )
+    answers = replace(
+        predictions,
+        rows=predictions.rows[kept],
+        ids=predictions.ids[kept],
+        labels=labels[kept],
+        probabilities=space.probabilities(predictions.probabilities)[kept],
+    )
+    return kept, answers, replace(seen, fitted=seen.fitted[kept], exact=seen.exact[kept], chose=seen.chose[kept])
+
+
+def _scores(answers: Predictions, space: LabelSpace, seen: Seen, options: Mapping[str, int]) -> dict[str, Any]:
+    """Score all images, the choice limited to common classes, and the images that the model has not seen."""
+    p, labels = answers.probabilities, answers.labels
+    found: dict[str, Any] = {"test": final_scores(p, labels, space.classes, **options)}
+    if space.absent:
+        index = np.array([space.common.index(name) if name in space.common else -1 for name in space.classes])
+        found["restricted"] = final_scores(space.restricted(p), index[labels], space.common, **options)
+    copies = seen.fitted | seen.chose
+    if copies.all():  # the validation split itself: at least without what was also trained on
+        copies = seen.fitted
+    found["seen"] = {
+        "known": seen.dataset is not None,
+        "trained_on": seen.dataset,
+        "images": len(labels),
+        "in_training": int(seen.fitted.sum()),
+        "in_training_exactly": int(seen.exact.sum()),
+        "chose_the_checkpoint": int((seen.chose & ~seen.fitted).sum()),
+    }
+    if 0 < copies.sum() < len(labels):
+        found["clean"] = final_scores(p[~copies], labels[~copies], space.classes, **options)
+    return found
+
+
+def _draw(
+    run: Path,
+    metrics: Mapping[str, Any],
+    answers: Predictions,
+    datamodule: FERDataModule,
+    classes: Sequence[str],
+    count: int,
+) -> None:
+    """Draw ``confusion.png``, ``reliability.png`` and, of at most ``count`` mistakes, ``mistakes.png``."""
+    from fer.plots import figures
+    from fer.testing import mistakes
+
+    scores, stamp, p = metrics["test"], metrics["stamp"], answers.probabilities
+    title = f"{datamodule.name} {answers.split} · n {scores['n']:,} · accuracy {scores['accuracy']:.3f}"
+    title = f"{run_name(Path(metrics['checkpoint']))}\n{title}"
+    confusion = np.array(scores["confusion"])
+    figures.save(figures.confusion_figure(confusion, classes, title, stamp), run / "confusion.png")
+    reliability = figures.reliability_figure(p, answers.labels, scores["ece"], CALIBRATION_BINS, title, stamp)
+    figures.save(reliability, run / "reliability.png")
+    if count:
+        shown = mistakes.figure(datamodule.samples, answers.rows, answers.labels, p, classes, count, title, stamp)
+        figures.save(shown, run / "mistakes.png", dpi=130)
 
 
 def _slices(
     datamodule: FERDataModule,
-    rows: Any,
-    p: Any,
-    labels: Any,
+    answers: Predictions,
     space: LabelSpace,
     options: Mapping[str, int],
 ) -> dict[str, dict[str, Any]]:
     """Score each value of each attribute that the dataset has."""
     found: dict[str, dict[str, Any]] = {}
     for attribute, values in datamodule.samples.attributes.items():
-        here = values[rows]
+        here = values[answers.rows]
         for value in sorted(set(here.tolist())):
             part = here == value
-            scores = final_scores(p[part], labels[part], space.classes, **options)
+            scores = final_scores(answers.probabilities[part], answers.labels[part], space.classes, **options)
             kept = ("n", *of_confusion(), *(f"{name}_95" for name in of_confusion() if f"{name}_95" in scores))
             found.setdefault(attribute, {})[value or "unknown"] = {key: scores[key] for key in kept}
     return found

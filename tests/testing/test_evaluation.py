@@ -14,6 +14,7 @@ from fakes import write_fer2013_csv, write_image, write_kaggle_folders
 from sklearn import metrics as sk
 
 from fer.datasets.synthetic import Synthetic
+from fer.errors import ConfigError
 
 Here = Callable[..., Path]
 CPU = ("accelerator=cpu", "progress=false")
@@ -335,3 +336,22 @@ def test_size_and_fit_of_other_data_are_the_checkpoints(
     capfd.readouterr()
     run_here("fer.test", f"ckpt={run}", "data=folder", "data.root=faces", name="test")
     assert "input 24x24 grey, fit=crop" in capfd.readouterr().out
+
+
+def test_images_of_unknown_classes_alone_cannot_be_scored() -> None:
+    from fer.files.predictions import Predictions
+    from fer.scores.label_space import align
+    from fer.scores.seen_images import Seen
+    from fer.testing.evaluation import scored
+
+    space = align(("happy", "sad"), ("happy", "sad", "contempt"))
+    no = np.zeros(2, dtype=bool)
+    p = np.full((2, 2), 0.5, dtype=np.float32)
+    for labels, left in (([2, 0], [1]), ([2, 2], [])):
+        answers = Predictions("test", np.arange(2), np.array(["a", "b"]), np.array(labels), p)
+        if left:
+            kept, found, seen = scored(answers, space, Seen(no, no, no, None, False))
+            assert (kept.tolist(), found.ids.tolist(), len(seen.fitted)) == (left, ["b"], 1)
+            continue
+        with pytest.raises(ConfigError, match=r"split=test: .* does not know \(contempt\); it knows happy, sad\."):
+            scored(answers, space, Seen(no, no, no, None, False))
