@@ -53,6 +53,7 @@ def _session() -> Any:
             sides[0].dim_value, sides[2].dim_param, sides[3].dim_param = 1, f"height_{which}", f"width_{which}"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = min(4, usable_cores())
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores free
         options.log_severity_level = 3  # it warns of weights that are inputs too
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnx, protobuf and onnxruntime each raise their own

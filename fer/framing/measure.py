@@ -17,8 +17,8 @@ from fer.framing.framing import Framing
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = 150
-"""Images, evenly spread: the median eye distance is then known to 1 % of the side, after 2 s."""
+LOOKED_AT = 100
+"""Images, evenly spread: the median eye distance is then known to 1 % of the side, after some 2 s."""
 
 _SIDE = {Accurate.name: 96, Fast.name: 144}  # pixels to which images are brought: what is smaller is enlarged
 _BORDER = (
