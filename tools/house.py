@@ -19,7 +19,7 @@ BASEMENT: Final = [
     path.stem for path in sorted((REPO / "fer").glob("*.py")) if path.stem[0] != "_" and path.stem not in _DOORS
 ]
 """Modules that every room may use; their arrows are left out."""
-_WIDTH, _BOX, _GAP = 1000, 150, 16  # of the picture, of a box, between two boxes
+_WIDTH, _BOX, _GAP, _FLOOR = 1000, 150, 16, 108  # of the picture, of a box, between two boxes, of a floor
 
 
 def imports(repo: Path = REPO) -> dict[str, set[str]]:
@@ -116,15 +116,18 @@ def picture(rooms: dict[str, set[str]]) -> str:
         row.sort(key=lambda room: (sum(wish[room]) / len(wish[room]), room))
         step = min(_BOX + _GAP, (_WIDTH - _GAP) / len(row))
         left = (_WIDTH - step * len(row)) / 2 + step / 2
-        place |= {room: (left + step * column, 40 + 108 * number) for column, room in enumerate(row)}
-    height = 40 + 108 * len(rows)
+        place |= {room: (left + step * column, 40 + _FLOOR * number) for column, room in enumerate(row)}
+    height = 40 + _FLOOR * len(rows)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {height + 30}" role="img" aria-label="What imports what in fer" class="house">'
     ]
     for room, target in arrows:
         (x1, y1), (x2, y2) = place[room], place[target]
         y1, y2 = y1 + 30, y2 - 30
-        parts.append(f'<path d="M{x1:.0f} {y1:.0f}C{x1:.0f} {y1 + 45:.0f} {x2:.0f} {y2 - 45:.0f} {x2:.0f} {y2:.0f}"/>')
+        far = ' class="far"' if abs(y2 - y1) > _FLOOR else ""
+        parts.append(
+            f'<path{far} d="M{x1:.0f} {y1:.0f}C{x1:.0f} {y1 + 45:.0f} {x2:.0f} {y2 - 45:.0f} {x2:.0f} {y2:.0f}"/>'
+        )
         parts.append(f'<path class="head" d="M{x2 - 4:.0f} {y2 - 8:.0f}L{x2:.0f} {y2:.0f}L{x2 + 4:.0f} {y2 - 8:.0f}"/>')
     for room, (x, y) in place.items():
         kind = "door" if room in doors else "room"
