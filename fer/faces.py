@@ -24,15 +24,17 @@ def faces(cfg: "DictConfig") -> None:
 
     from fer.cropping import dataset, photos
     from fer.cropping.cutting import Cutter
+    from fer.errors import ConfigError
     from fer.framing.detectors import build_detector
 
     config = settled(cfg)
     root, to = Path(config["source"]).expanduser(), Path(config["to"]).expanduser()
+    if root.resolve() in (to.resolve(), *to.resolve().parents):
+        raise ConfigError(f"to={to}: lies in the source folder, and would be read as photographs next time.")
     found = photos.find(root, config["subjects"])
     detector = build_detector(config["detector"])
     framing = None
     if config["ckpt"] is not None:
-        from fer.errors import ConfigError
         from fer.training import resume
         from fer.training.checkpoint import load_checkpoint
 

@@ -129,7 +129,7 @@ def tell(folder: Path, rows: Sequence[Row], before: int, several: str) -> None:
         table.add_row(cell("all" if label is None else label), *(cell(f"{value:,}") for value in values))
     console.print(table)
     if before:
-        say(console, f"{before:,} photographs had been cut by an earlier start.")
+        say(console, f"photographs that an earlier start had cut: {before:,}.")
     for kind, what in (("no face", "no face was found in"), ("unreadable", "cannot be read:")):
         named = [row for row in rows if _kind(row) == kind]
         for row in named[:_NAMED]:
@@ -139,7 +139,7 @@ def tell(folder: Path, rows: Sequence[Row], before: int, several: str) -> None:
             say(console, f"... and {len(named) - _NAMED:,} more; {manifest.FILE} has all.", "yellow")
     crowded = len({row.source for row in rows if row.faces > 1})
     if crowded:
-        say(console, f"{crowded:,} photographs have several faces: several={several}.")
+        say(console, f"photographs with several faces: {crowded:,} (several={several}).")
     if not any(row.result == SAVED for row in rows):
         say(console, f"No face was saved. {manifest.FILE} says why of each photograph.", "yellow")
         return

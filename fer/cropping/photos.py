@@ -67,7 +67,7 @@ def find(root: Path, subjects: str | None) -> list[Photo]:
             f"{root}/<split>/<class>/*.jpg, with splits train, val and test."
         )
     if others:
-        log.info("%s: %d files are no photographs that can be read; they are left out.", root, others)
+        log.info("%s: files that are not photographs, left out: %d", root, others)
     found.sort(key=lambda photo: photo.path)
     return found if subjects is None else _with_subjects(found, root, subjects)
 

@@ -55,7 +55,7 @@ def test_photographs_become_a_dataset_that_trains(photos, run_here, train_here, 
     }  # fmt: skip
     assert "no face was found in sad/d_wall.png" in said
     assert "cannot be read: angry/d_half.jpg (cut off or damaged" in said
-    assert "1 photographs have several faces: several=largest." in said
+    assert "photographs with several faces: 1 (several=largest)." in said
     for row in found:
         if row["result"] == "saved":
             assert row["file"] == row["source"].replace(".jpg", ".png")
@@ -109,7 +109,7 @@ def test_a_repeated_command_does_what_is_left(photos, run_here, monkeypatch, cap
     folder = cut(run_here, photos)
     assert not done & set(asked)
     assert len(asked) == 14 - len(done)
-    assert f"{len(done)} photographs had been cut by an earlier start." in capsys.readouterr().out
+    assert f"photographs that an earlier start had cut: {len(done)}." in capsys.readouterr().out
 
     asked.clear()
     (folder / "happy" / "a_0.png").unlink()
@@ -164,7 +164,8 @@ def test_crops_have_the_framing_of_a_model(photos, run_here, train_here):
         (["subjects=few.csv"], "of 13 of 14 photographs it is not known"),
         (["detector=fastt"], "Did you mean 'fast'"),
         (["several=both"], "several=both"),
-        (["to=photos"], "to=photos: is not empty"),
+        (["to=photos/faces"], "to=photos/faces: lies in the source folder"),
+        (["to=full"], "to=full: is not empty"),
         (["ckpt=nowhere"], "ckpt=nowhere: no such file"),
     ],
 )
@@ -172,6 +173,8 @@ def test_what_cannot_be_done_is_said(photos, run_here, capsys, options, said):
     (photos.parent / "bad.csv").write_text("file,who\nx,y\n")
     (photos.parent / "few.csv").write_text("file,subject\nhappy/a_0.jpg,anna\n")
     (photos / "happy" / "trip").mkdir(exist_ok=True)
+    (photos.parent / "full").mkdir()
+    (photos.parent / "full" / "mine.txt").write_text("keep")
     with pytest.raises(SystemExit) as stop:
         run_here("fer.faces", "source=photos", "to=faces", *options, name=None)
     assert stop.value.code == 2
