@@ -16,11 +16,11 @@ from rich.table import Table
 from torchvision import transforms as T
 
 from fer.cli.command import conf_dir
-from fer.data.base import ImageDataset
+from fer.data.augment import Augment
 from fer.data.labels import BASIC
+from fer.data.loading import ImageDataset
 from fer.data.samples import Samples
 from fer.data.sampling import TrainBatches
-from fer.data.transforms import Augment
 from fer.datasets.synthetic_faces import generate
 from fer.models.preprocessing import Preprocessing
 

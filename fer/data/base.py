@@ -1,8 +1,6 @@
 """The LightningDataModule that every dataset shares: splits, class selection, loaders."""
 
 import logging
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -12,92 +10,22 @@ from typing import Any, Self, cast
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from fer import compat
+from fer.data.augment import Augment
 from fer.data.cache import default_cache_dir
+from fer.data.classes import select_classes, val_from_test
 from fer.data.exclude import exclude, listed_ids
-from fer.data.labels import among
+from fer.data.loading import ImageDataset, loader
 from fer.data.samples import Samples
-from fer.data.sampling import Batch, EvalBatches, TrainBatches
+from fer.data.sampling import EvalBatches, TrainBatches
 from fer.data.splits import carve, check_splits, check_subjects, fold_of_subjects
 from fer.data.squares import DEFAULT_FIT, FITS
-from fer.data.transforms import Augment
-from fer.environment import usable_cores
 from fer.errors import ConfigError, DatasetError, did_you_mean
 
 log = logging.getLogger(__name__)
-
-
-class ImageDataset(Dataset[dict[str, Tensor]]):
-    """One split, read and augmented a batch at a time.
-
-    Args:
-        samples: The whole dataset.
-        rows: int64 of shape (N,), this split's rows in it.
-        augment: What is done to training images; None for none.
-        draw_targets: Draw one label of each sample's distribution of votes, instead of handing on the distribution.
-        features: float32 of shape (M, D), what a frozen backbone makes of the images of all splits; None for none.
-    """
-
-    def __init__(
-        self,
-        samples: Samples,
-        rows: npt.NDArray[np.int64],
-        augment: Augment | None = None,
-        draw_targets: bool = False,
-        features: npt.NDArray[np.float32] | None = None,
-    ) -> None:
-        self.samples, self.rows, self.augment, self.draw_targets = samples, rows, augment, draw_targets
-        self.features = features
-        if features is not None:
-            self.places = np.searchsorted(np.flatnonzero(samples.splits != ""), rows)  # of the rows in the features
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitems__(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``image`` uint8 (B, H, W[, 3]), ``label`` int64 (B,), and ``row`` int64 (B,) in the samples.
-
-        With several raters' votes there is a ``target`` too: float32 (B, C), a distribution.
-        """
-        rows = self.rows[batch.indices]
-        images = self.samples.images[rows]  # a copy, also of a memory map
-        if self.augment:
-            images = self.augment(images, batch.seed)
-        item = {
-            "image": torch.from_numpy(np.ascontiguousarray(images)),
-            "label": torch.from_numpy(self.samples.labels[rows]),
-            "row": torch.from_numpy(rows),
-        }
-        if self.samples.targets is not None:
-            target = self.samples.targets[rows]
-            if self.draw_targets and batch.seed:
-                target = _draw(target, np.random.default_rng([*batch.seed, 1]))
-            item["target"] = torch.from_numpy(target)
-        if self.features is not None:
-            item["features"] = torch.from_numpy(self.features[self.places[batch.indices]])
-        return item
-
-
-def _draw(target: npt.NDArray[np.float32], generator: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Draw one class of each distribution; returns float32 of the same shape, one 1 in each row."""
-    above = target.cumsum(1)
-    chosen = (generator.random((len(target), 1)) * above[:, -1:] < above).argmax(1)
-    drawn: npt.NDArray[np.float32] = np.eye(target.shape[1], dtype=np.float32)[chosen]
-    return drawn
-
-
-def _leave_signals_to_parent(worker_id: int) -> None:
-    """Keep a worker alive through Ctrl-C and SIGTERM, which reach the whole process group: the parent ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    return batch
 
 
 class FERDataModule(pl.LightningDataModule):
@@ -209,7 +137,7 @@ class FERDataModule(pl.LightningDataModule):
             return
         samples = self.chosen(self.shares)
         if self.select_on_test:
-            samples = _test_as_val(samples, self.name)
+            samples = val_from_test(samples, self.name)
         check_splits(samples, self.name)
         check_subjects(samples, self.name)
         self._samples = samples
@@ -375,64 +303,12 @@ class FERDataModule(pl.LightningDataModule):
     def _loader(
         self, split: str, batches: TrainBatches | EvalBatches, augment: Augment | None
     ) -> DataLoader[dict[str, Tensor]]:
-        workers = self.num_workers
-        if workers is None:
-            # A batch without augmentation is one copy: a worker would only add its transport.
-            workers = min(8, usable_cores()) if augment else 0
-        return DataLoader(
-            ImageDataset(
-                self.samples, self.rows(split), augment, self.draw_targets and split == "train", self.features
-            ),
-            batch_sampler=cast(Any, batches),  # of whole batches, which torch's types do not foresee
-            num_workers=workers,
-            collate_fn=cast(Any, _as_is),
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
-            worker_init_fn=_leave_signals_to_parent,
-            # Forked workers share the parent's memory and imports; Python 3.14 would start them afresh.
-            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        dataset = ImageDataset(
+            self.samples, self.rows(split), augment, self.draw_targets and split == "train", self.features
         )
+        return loader(dataset, batches, self.num_workers)
 
 
 def limited(batches: int, limit: float) -> int:
     """Return how many of an epoch's batches ``trainer.limit_train_batches`` leaves: a number of them, or a share."""
     return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-
-
-def select_classes(samples: Samples, wanted: Sequence[str] | None, name: str) -> Samples:
-    """Keep the wanted classes, in the wanted label order.
-
-    Raises:
-        ConfigError: If a class is not among the dataset's, or is named twice.
-    """
-    if wanted is None:
-        return samples
-    asked, wanted = wanted, []
-    for word in asked:
-        emotion = among(word, samples.classes)
-        if emotion is None:
-            hint = did_you_mean(word, samples.classes)
-            raise ConfigError(f"data.classes: {name} has no '{word}'.{hint} It has: {', '.join(samples.classes)}.")
-        wanted.append(emotion)
-    if len(set(wanted)) != len(wanted) or len(wanted) < 2:
-        raise ConfigError(f"data.classes={list(asked)}: needs two or more different classes.")
-    index = np.full(len(samples.classes), -1, dtype=np.int64)
-    for number, emotion in enumerate(wanted):
-        index[samples.classes.index(emotion)] = number
-    labels = index[samples.labels]
-    # The other classes' images stay where they are (on disk), in no split.
-    splits = np.where(labels >= 0, samples.splits, "")
-    targets = samples.targets
-    if targets is not None:
-        targets = targets[:, [samples.classes.index(emotion) for emotion in wanted]]
-        total = targets.sum(1, keepdims=True)
-        targets = np.divide(targets, total, out=np.zeros_like(targets), where=total > 0)
-    return replace(samples, labels=labels, splits=splits, targets=targets, classes=tuple(wanted))
-
-
-def _test_as_val(samples: Samples, name: str) -> Samples:
-    """Make the test split the validation split; what was the validation split is used for nothing."""
-    if not (samples.splits == "test").any():
-        raise ConfigError(f"data.select_on_test=true: {name} has no test split to choose on.")
-    splits = np.where(samples.splits == "val", "", samples.splits)
-    return replace(samples, splits=np.where(splits == "test", "val", splits))

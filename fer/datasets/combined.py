@@ -23,8 +23,9 @@ import numpy.typing as npt
 
 from fer.build import build
 from fer.config import parts
-from fer.data.base import FERDataModule, select_classes
+from fer.data.base import FERDataModule
 from fer.data.cache import cached
+from fer.data.classes import select_classes
 from fer.data.exclude import listed_ids
 from fer.data.labels import in_order
 from fer.data.samples import Samples

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from fer.data.base import FERDataModule, ImageDataset
+from fer.data.base import FERDataModule
+from fer.data.loading import ImageDataset
 from fer.data.samples import Samples
 from fer.data.sampling import Batch
 from fer.errors import ConfigError, DatasetError

@@ -226,7 +226,7 @@ def test_selection_on_test(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_votes_are_handed_on_and_drawn() -> None:
-    from fer.data.base import ImageDataset
+    from fer.data.loading import ImageDataset
     from fer.data.sampling import Batch
 
     images = np.zeros((2, 8, 8), dtype=np.uint8)

@@ -1,5 +1,7 @@
 """Augmentation: what it does to pixels, and that workers, epochs and processes never repeat each other's."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import albumentations as A
@@ -7,12 +9,14 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from conftest import REPO
 from torch.utils.data import DataLoader
 
-from fer.data.base import ImageDataset, _as_is
+from fer.data.augment import Augment
+from fer.data.loading import ImageDataset, as_is
 from fer.data.samples import Samples
 from fer.data.sampling import TrainBatches
-from fer.data.transforms import Affine, Augment
+from fer.data.transforms import Affine
 from fer.errors import ConfigError
 
 FLIP_AND_NOISE = {
@@ -27,7 +31,7 @@ def loader(num_workers: int, epoch: int = 0, rank: int = 0, world_size: int = 1)
     samples = Samples(images, labels, np.full(48, "train"), np.arange(48).astype(str), ("angry", "happy"))
     dataset = ImageDataset(samples, np.arange(48), Augment(FLIP_AND_NOISE))
     batches = TrainBatches(48, 8, seed=0, epoch=epoch, rank=rank, world_size=world_size)
-    data = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=_as_is)
+    data = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=as_is)
     return [batch["image"].numpy() for batch in data]
 
 
@@ -94,3 +98,8 @@ def test_wrong_steps_are_named() -> None:
     with pytest.raises(ConfigError, match="not an albumentations transform"):
         Augment({"dict": {"_target_": "builtins.dict"}})
     assert len(Augment({"flip": None})) == 0
+
+
+def test_data_without_augmentation_do_without_albumentations() -> None:
+    code = "import sys, fer.datasets.synthetic; assert 'albumentations' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True)

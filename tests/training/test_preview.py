@@ -65,7 +65,7 @@ def test_what_a_preview_is_not_of(train_here: Train, capsys: pytest.CaptureFixtu
 def test_every_shipped_augmentation_can_be_shown() -> None:
     from conftest import composed
 
-    from fer.data.transforms import Augment
+    from fer.data.augment import Augment
 
     images = np.zeros((3, 48, 48), np.uint8)
     for name in ("flip_rotate", "flip_shift", "light", "none", "standard", "strong"):

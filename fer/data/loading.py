@@ -1,0 +1,112 @@
+"""From a split's rows to batches: what a DataLoader is given."""
+
+import signal
+import sys
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from fer.data.augment import Augment
+from fer.data.samples import Samples
+from fer.data.sampling import Batch, EvalBatches, TrainBatches
+from fer.environment import usable_cores
+
+
+class ImageDataset(Dataset[dict[str, Tensor]]):
+    """One split, read and augmented a batch at a time.
+
+    Args:
+        samples: The whole dataset.
+        rows: int64 of shape (N,), this split's rows in it.
+        augment: What is done to training images; None for none.
+        draw_targets: Draw one label of each sample's distribution of votes, instead of handing on the distribution.
+        features: float32 of shape (M, D), what a frozen backbone makes of the images of all splits; None for none.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        rows: npt.NDArray[np.int64],
+        augment: Augment | None = None,
+        draw_targets: bool = False,
+        features: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        self.samples, self.rows, self.augment, self.draw_targets = samples, rows, augment, draw_targets
+        self.features = features
+        if features is not None:
+            self.places = np.searchsorted(np.flatnonzero(samples.splits != ""), rows)  # of the rows in the features
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``image`` uint8 (B, H, W[, 3]), ``label`` int64 (B,), and ``row`` int64 (B,) in the samples.
+
+        With several raters' votes there is a ``target`` too: float32 (B, C), a distribution.
+        """
+        rows = self.rows[batch.indices]
+        images = self.samples.images[rows]  # a copy, also of a memory map
+        if self.augment:
+            images = self.augment(images, batch.seed)
+        item = {
+            "image": torch.from_numpy(np.ascontiguousarray(images)),
+            "label": torch.from_numpy(self.samples.labels[rows]),
+            "row": torch.from_numpy(rows),
+        }
+        if self.samples.targets is not None:
+            target = self.samples.targets[rows]
+            if self.draw_targets and batch.seed:
+                target = _draw(target, np.random.default_rng([*batch.seed, 1]))
+            item["target"] = torch.from_numpy(target)
+        if self.features is not None:
+            item["features"] = torch.from_numpy(self.features[self.places[batch.indices]])
+        return item
+
+
+def _draw(target: npt.NDArray[np.float32], generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Draw one class of each distribution; returns float32 of the same shape, one 1 in each row."""
+    above = target.cumsum(1)
+    chosen = (generator.random((len(target), 1)) * above[:, -1:] < above).argmax(1)
+    drawn: npt.NDArray[np.float32] = np.eye(target.shape[1], dtype=np.float32)[chosen]
+    return drawn
+
+
+def loader(
+    dataset: ImageDataset, batches: TrainBatches | EvalBatches, workers: int | None
+) -> DataLoader[dict[str, Tensor]]:
+    """Return the loader of a split.
+
+    Args:
+        dataset: The split.
+        batches: Which of its samples each batch has.
+        workers: Processes that load; None for one per core (at most 8) with augmentation, else 0: a batch without
+            augmentation is one copy, to which a worker would only add its transport.
+    """
+    if workers is None:
+        workers = min(8, usable_cores()) if dataset.augment else 0
+    return DataLoader(
+        dataset,
+        batch_sampler=cast(Any, batches),  # of whole batches, which torch's types do not foresee
+        num_workers=workers,
+        collate_fn=cast(Any, as_is),
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+        worker_init_fn=_leave_signals_to_parent,
+        # Forked workers share the parent's memory and imports; Python 3.14 would start them afresh.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+    )
+
+
+def _leave_signals_to_parent(worker_id: int) -> None:
+    """Keep a worker alive through Ctrl-C and SIGTERM, which reach the whole process group: the parent ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a batch that is whole already: nothing is left to collate."""
+    return batch
