@@ -23,7 +23,14 @@ REQUIRED = {
     "model=timm": ["model.name=resnet18"],
 }
 # Each command beside fer.train, with what it cannot do without.
-COMMANDS = {"test": ["ckpt=x"], "report": [], "audit": ["data=synthetic"], "faces": ["source=x", "to=y"]}
+COMMANDS = {
+    "test": ["ckpt=x"],
+    "report": [],
+    "audit": ["data=synthetic"],
+    "faces": ["source=x", "to=y"],
+    "predict": [],
+    "export": [],
+}
 # Not options of a choice but of what is built from it.
 NOT_THE_TARGETS = {"scheduler": {"interval"}, "loss": {"class_weights"}}
 
