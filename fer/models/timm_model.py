@@ -1,23 +1,17 @@
 """TimmModel: any architecture of the timm library, with ImageNet weights on request and a head of its own."""
 
-import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
-import huggingface_hub
 import timm
 import torch
-from huggingface_hub.errors import EntryNotFoundError
-from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from fer import compat
-from fer.errors import ConfigError, did_you_mean, listing
+from fer.errors import ConfigError
 from fer.models.checks import image_size_error, rehearsal
 from fer.models.head import Head, global_pool, read_head
-
-_log = logging.getLogger(__name__)
+from fer.models.timm_weights import check_filled, hub_weights, local_weights, registered
 
 # Arguments of timm.create_model which the other options of TimmModel decide.
 _RESERVED = {
@@ -30,11 +24,6 @@ _RESERVED = {
     "cache_dir": "use model.checkpoint_path for a local file",
     "features_only": "TimmModel takes the last feature map",
 }
-
-_FILLED_AT_LEAST = 0.95  # of a backbone's tensors, for a weights file to pass as the architecture's own
-_UNUSED_AT_MOST = 0.1  # of a file's tensors beside its classifiers: a deeper network's fill a shallower one too
-_CLASSIFIERS = ("head", "fc", "classifier", "aux", "last_linear")  # in names of layers that another head replaces
-_HUB_TIMEOUT = 5.0  # seconds
 
 
 class TimmModel(nn.Module):
@@ -82,7 +71,7 @@ class TimmModel(nn.Module):
         head: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        cfg = _registered(name)
+        cfg = registered(name)
         self.name = name
         self.pooling, head_options = read_head(head, pooling=None)
         for key in kwargs or {}:
@@ -90,9 +79,9 @@ class TimmModel(nn.Module):
                 raise ConfigError(f"model.kwargs.{key} cannot be set: {_RESERVED[key]}")
         weights = None
         if checkpoint_path is not None:
-            weights = _local_weights(checkpoint_path)
+            weights = local_weights(checkpoint_path)
         elif pretrained:
-            weights = _hub_weights(name, cfg)
+            weights = hub_weights(name, cfg)
 
         def arguments(size: int) -> dict[str, Any]:
             sized = {"img_size": size} if cfg.fixed_input_size else {}
@@ -129,7 +118,7 @@ class TimmModel(nn.Module):
         if features.ndim != 2:
             raise ConfigError(f"model.kwargs={dict(kwargs or {})} take the pooling away: set model.head.pooling")
         if weights is not None:
-            _check_filled(self.backbone, name, weights, loads)
+            check_filled(self.backbone, name, weights, loads)
         self.num_features = features.shape[1]
         self.head: nn.Module = Head(self.num_features, num_classes, **head_options)
 
@@ -175,73 +164,10 @@ def pretrained_input(name: str) -> tuple[int, tuple[float, float, float], tuple[
     Raises:
         ConfigError: There is no such architecture or tag.
     """
-    cfg = _registered(name)
+    cfg = registered(name)
     red, green, blue = cfg.mean
     red_std, green_std, blue_std = cfg.std
     return cfg.input_size[-1], (red, green, blue), (red_std, green_std, blue_std)
-
-
-def _registered(name: str) -> PretrainedCfg:
-    """Return what timm knows of a model's weights, or raise ConfigError for a model it does not know."""
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        close = did_you_mean(architecture, timm.list_models())
-        every = """python -c "import timm; print('\\n'.join(timm.list_models()))\""""
-        raise ConfigError(f"model.name={name}: timm has no such architecture.{close} Every name: {every}")
-    try:
-        cfg = timm.get_pretrained_cfg(name)
-    except RuntimeError as error:
-        tags = timm.list_pretrained(f"{architecture}.*")
-        known = f"There are:\n{listing(tags)}" if tags else "There are none."
-        close = did_you_mean(name, tags)
-        raise ConfigError(f"model.name={name}: no {architecture} is tagged {tag}.{close} {known}") from error
-    assert cfg is not None
-    return cfg
-
-
-def _local_weights(checkpoint_path: str) -> dict[str, Any]:
-    """Return the overlay of timm's pretrained configuration that loads a local file."""
-    path = Path(checkpoint_path).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"model.checkpoint_path={checkpoint_path}: there is no such file")
-    return {"file": str(path), "custom_load": False}
-
-
-def _hub_weights(name: str, cfg: PretrainedCfg) -> dict[str, Any]:
-    """Return the overlay of timm's pretrained configuration that loads a model's registered weights.
-
-    Files of the local cache are used without asking the hub. Otherwise the hub is asked once: its client
-    would try for a minute before it says that there is no connection.
-    """
-    architecture = name.partition(".")[0]
-    if not cfg.has_weights:
-        tags = timm.list_pretrained(f"{architecture}.*")
-        close = did_you_mean(architecture, {known.partition(".")[0] for known in timm.list_pretrained()})
-        known = f" These have:\n{listing(tags)}" if tags else close
-        raise ConfigError(
-            f"model.pretrained=true: there are no pretrained weights of {name}. Use model.pretrained=false, "
-            f"or model.checkpoint_path=<file> for weights of your own.{known}"
-        )
-    if not cfg.hf_hub_id:
-        return {}  # a plain URL, which torch.hub fetches and caches
-    for filename in ("model.safetensors", "pytorch_model.bin"):
-        cached = huggingface_hub.try_to_load_from_cache(cfg.hf_hub_id, filename)
-        if isinstance(cached, str):
-            return {"file": cached, "custom_load": False}
-    url = huggingface_hub.hf_hub_url(cfg.hf_hub_id, "model.safetensors")
-    try:
-        huggingface_hub.get_hf_file_metadata(url, timeout=_HUB_TIMEOUT)
-    except EntryNotFoundError:
-        pass  # the hub can be reached, and timm knows the other names that a file may have
-    except Exception as error:  # whatever the HTTP library of the installed hub client raises
-        raise ConfigError(
-            f"model.pretrained=true: the weights of {name} were sought at {url} and could not be had: "
-            f"{type(error).__name__}: {str(error)[:300]}\n"
-            f"  They are not in the local cache either: {huggingface_hub.constants.HF_HUB_CACHE}\n"
-            f"  model.checkpoint_path=<file> takes them from a local file, fetched elsewhere from there; "
-            "model.pretrained=false trains from scratch."
-        ) from error
-    return {}
 
 
 def _build_failure(
@@ -258,42 +184,6 @@ def _build_failure(
     elif "weights_only" in reason:  # timm's advice is an argument that the user cannot reach
         reason = "it does not hold tensors alone. Save them with torch.save(model.state_dict(), <file>)."
     return f"{' '.join(parts)}: {type(error).__name__}: {reason}"
-
-
-def _check_filled(
-    backbone: nn.Module,
-    name: str,
-    weights: Mapping[str, Any],
-    loads: compat.Loads,
-) -> None:
-    """Raise ConfigError unless nearly every tensor that the backbone still has came from the weights."""
-    source = weights.get("file", "the Hugging Face hub")
-    wanted = {key for key in backbone.state_dict() if not key.endswith("num_batches_tracked")}
-    if weights.get("custom_load") is False:  # some of timm's own formats are loaded tensor by tensor
-        compat.check_recorded(loads, backbone)
-    for module, missing_keys, unexpected_keys in loads:
-        if module is not backbone:
-            continue
-        missing = [key for key in missing_keys if key in wanted]
-        if len(missing) > (1 - _FILLED_AT_LEAST) * len(wanted):
-            raise ConfigError(
-                f"the weights of {source} are not those of {name}: "
-                f"they fill {len(wanted) - len(missing)} of its {len(wanted)} tensors.\n"
-                f"  Missing:\n{listing(missing, 8)}\n  Not used:\n{listing(list(unexpected_keys), 8)}"
-            )
-        unused = [key for key in unexpected_keys if not key.endswith("num_batches_tracked")]
-        filled = len(wanted) - len(missing)
-        _log.info("%s: filled %d of %d tensors of %s, %d unused", source, filled, len(wanted), name, len(unused))
-        foreign = [key for key in unused if not any(word in key.lower() for word in _CLASSIFIERS)]
-        if len(foreign) > _UNUSED_AT_MOST * (filled + len(foreign)):
-            raise ConfigError(
-                f"the weights of {source} are not those of {name}: "
-                f"they fill {filled} of its {len(wanted)} tensors, and "
-                f"{len(foreign)} more, beside classifiers, are not used. Is model.name right?\n"
-                f"  Not used:\n{listing(foreign, 8)}"
-            )
-        if missing:
-            _log.warning("%s has no weights for %s of %s: random ones", source, ", ".join(missing), name)
 
 
 def _remove_unused(backbone: nn.Module, features: Tensor) -> None:

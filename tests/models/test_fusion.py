@@ -59,7 +59,7 @@ def test_each_pretrained_backbone_gets_its_own_mean_and_deviation(monkeypatch: p
     preprocess = resolve(data, of_pretrained(model))
     assert preprocess == Preprocessing(75, 3, (0.4, 0.5, 0.6), (0.2, 0.2, 0.2))
     # A checkpoint's network is built without its pretrained weights, and brings the statistics itself.
-    monkeypatch.setattr(timm_model, "_hub_weights", lambda name, cfg: {"state_dict": weights[name]})
+    monkeypatch.setattr(timm_model, "hub_weights", lambda name, cfg: {"state_dict": weights[name]})
     weights = {name: timm.create_model(name, num_classes=0).state_dict() for name in TWO}
     first = build_model(model, 7, 3, 75)
     fused = build_model(model, 7, 3, 75, load_weights=False)
