@@ -61,11 +61,11 @@ def export(cfg: "DictConfig") -> None:
             formats.write_safetensors(module, path)
         else:
             write = formats.write_onnx if config["format"] == "onnx" else formats.write_torch_export
-            write(ExportedGraph(module).eval(), path, description)
+            write(ExportedGraph(module, description["temperature"]).eval(), path, description)
         export_file.write(folder, description)
 
     # Is it the same model?
-    reference = checks.in_torch(module)
+    reference = checks.in_torch(module, description["temperature"])
     with step("comparing with torch"):
         exported = checks.of_torch_export(path) if path.suffix == ".pt2" else checks.of(ExportedNetwork(folder))
         found = checks.compare(reference, exported, images, rows, module.preprocess.image_size)

@@ -30,7 +30,7 @@ def evaluate(cfg: "DictConfig") -> None:
 
     from fer.build import build
     from fer.files import metrics, run_folder, run_record
-    from fer.scores import seen_images
+    from fer.scores import calibration, seen_images
     from fer.scores.label_space import align
     from fer.testing import evaluation, reframing
     from fer.training import predict
@@ -69,7 +69,8 @@ def evaluate(cfg: "DictConfig") -> None:
     if config["frame"] == "match":
         reframed = reframing.predict(module, datamodule, split, trainer)
     found = seen_images.find(checkpoint, datamodule.samples.images, predictions.rows)
-    scores = evaluation.write(run, config, predictions, datamodule, space, found, mark, reframed)
+    temperature = calibration.temperature_of(checkpoint)
+    scores = evaluation.write(run, config, predictions, datamodule, space, found, mark, reframed, temperature)
     evaluation.print_tables(scores, run)
 
 

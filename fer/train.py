@@ -37,7 +37,7 @@ def train(cfg: "DictConfig") -> float | None:
     from fer.files import run_record
     from fer.framing import measure
     from fer.models import preprocessing
-    from fer.training import features, launch, opening, predict, results, resume
+    from fer.training import calibration, features, launch, opening, predict, results, resume
     from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, restoring
     from fer.training.loggers import HistoryLogger, KeepHistory
     from fer.training.module import FERModule
@@ -137,6 +137,7 @@ def train(cfg: "DictConfig") -> float | None:
         last = FERModule.load_from_checkpoint(results.last(trainer), trusted=own, tta=config["tta"])
         last_epoch = [predict.predict(last, datamodule, split, single) for split in splits[:also]]
     summary = results.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
+    summary["calibration"] = calibration.keep(checkpoint.best_model_path, predictions[0])
     metrics = results.write(run, predictions, classes, summary)
     results.log_hparams(trainer, config, metrics)
     run_record.finish(run, trainer.current_epoch)

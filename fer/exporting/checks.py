@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from fer.data.base import FERDataModule
+from fer.scores.calibration import calibrated
 from fer.training.module import FERModule
 
 Network = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
@@ -39,12 +40,12 @@ class Comparison:
     milliseconds: dict[int, tuple[float, float]]
 
 
-def in_torch(module: FERModule) -> Network:
-    """Return the trained network as a function of RGB images."""
+def in_torch(module: FERModule, temperature: float = 1.0) -> Network:
+    """Return the trained network, calibrated by its temperature, as a function of RGB images."""
 
     def probabilities(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            return module.probabilities(torch.from_numpy(images)).numpy()
+            return calibrated(module.probabilities(torch.from_numpy(images)).numpy(), temperature)
 
     return probabilities
 

@@ -18,7 +18,7 @@ from fer.exporting.int8 import Price
 from fer.files import metrics as metrics_file
 from fer.files import run_folder, run_record
 from fer.plots.tables import fitted
-from fer.scores import seen_images
+from fer.scores import calibration, seen_images
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def describe(module: FERModule, checkpoint: Mapping[str, Any], config: Mapping[s
         "network": module.name,
         "classes": list(module.classes),
         "preprocessing": module.preprocess.as_dict(),
-        "temperature": 1.0,
+        "temperature": calibration.temperature_of(checkpoint),
         "input": "images: uint8 (B, H, W, 3), RGB, each of them a face; grey images with three equal channels",
         "output": f"probabilities: float32 (B, {len(module.classes)}), in the order of classes",
         "model": hparams["model"] if config["format"] == "safetensors" else None,

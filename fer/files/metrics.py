@@ -7,6 +7,8 @@ Keys of both:
   from others of that name, see :class:`Dataset`.
 - ``checkpoint``: the file that was scored; ``checkpoint_mark``: what tells it from others, see
   :func:`fer.files.run_folder.checkpoint_mark`.
+- ``calibration``: the temperature, calibration errors with and without it, and accuracy against coverage, see
+  :func:`fer.scores.calibration.compared`; of a training, of the split that chose the checkpoint.
 - ``tta``: test-time augmentation of the scores. ``stamp``: what must not be overlooked about them, or null.
 
 Of a training: ``model``, the network; ``monitor`` and ``best_score``, what chose the checkpoint and its value;

@@ -33,7 +33,7 @@ def face_figure(face: "FaceEmotion") -> Figure:
     colours = [np.divide(colour_of(name if name == face.emotion else None, names), 255) for name in names]
     values = list(face.probabilities.values())
     right.barh(range(len(names)), values, color=colours)
-    right.set_yticks(range(len(names)), [plain(name).replace("$", r"\$") for name in names])
+    right.set_yticks(range(len(names)), [plain(name) for name in names], parse_math=False)
     right.invert_yaxis()
     right.set(xlim=(0, 1.12), xlabel="probability")
     for place, value in enumerate(values):

@@ -17,6 +17,8 @@ from fer.predicting import pictures
 from fer.predicting.exported import ExportedNetwork
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.pictures import Picture
+from fer.scores.calibration import calibrated, temperature_of
+from fer.training.checkpoint import load_checkpoint
 from fer.training.module import FERModule
 
 TTA = ("none", "flip", "shift", "tencrop")
@@ -40,6 +42,7 @@ class Model:
         detector: What finds faces; None if each picture is a face as a whole.
         margin: Side of the crop over the size of the face's box, for a model whose framing is not known.
         batch_size: Faces that go through the network together.
+        temperature: By which the network's logits are divided: see :mod:`fer.scores.calibration`.
     """
 
     def __init__(
@@ -48,8 +51,10 @@ class Model:
         detector: Detector | None = None,
         margin: float = DEFAULT_MARGIN,
         batch_size: int = 64,
+        temperature: float = 1.0,
     ) -> None:
         self.module, self.detector, self.margin, self.batch_size = module, detector, margin, batch_size
+        self.temperature = temperature
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -126,7 +131,7 @@ class Model:
             crops: Faces, uint8 of shape (S, S) or (S, S, 3), of any sizes.
 
         Returns:
-            Probabilities, float32 of shape (N, C).
+            Calibrated probabilities, float32 of shape (N, C).
         """
         done = np.zeros((len(crops), len(self.classes)), np.float32)
         by_shape: dict[tuple[int, ...], list[int]] = {}
@@ -138,7 +143,7 @@ class Model:
                 images = torch.from_numpy(np.stack([crops[number] for number in batch]))
                 with torch.inference_mode():
                     done[batch] = self.module.probabilities(images.to(self.module.device)).cpu().numpy()
-        return done
+        return calibrated(done, self.temperature)
 
     def face(self, found: Found, probabilities: npt.NDArray[np.float32], min_confidence: float = 0.0) -> FaceEmotion:
         """Put together what is known of a face.
@@ -163,6 +168,7 @@ def load(
     tta: str = "none",
     margin: float = DEFAULT_MARGIN,
     batch_size: int = 64,
+    calibrate: bool = True,
     trust: Collection[str] = (),
 ) -> Model:
     """Load a trained model.
@@ -177,6 +183,8 @@ def load(
         tta: Test-time augmentation: ``none``, ``flip``, ``shift`` or ``tencrop``.
         margin: Side of the crop over the size of the face's box, for a model whose framing is not known.
         batch_size: Faces that go through the network together.
+        calibrate: Whether the temperature that the run has fitted on its validation split is applied; without it the
+            probabilities are those that ``fer.test`` writes. It changes no face's most probable emotion.
         trust: Packages of your own whose networks the checkpoint may build.
 
     Raises:
@@ -196,7 +204,8 @@ def load(
         return Model(ExportedNetwork(path), found, margin, batch_size)
     module = FERModule.load_from_checkpoint(path, packages=trust, tta=tta)
     module.to(_device(device))
-    return Model(module, found, margin, batch_size)
+    temperature = temperature_of(load_checkpoint(path)) if calibrate else 1.0
+    return Model(module, found, margin, batch_size, temperature)
 
 
 def _device(name: str) -> torch.device:

@@ -21,6 +21,7 @@ from fer.files.run_folder import checkpoint_file, run_name
 from fer.models.preprocessing import Preprocessing
 from fer.plots.class_table import class_table, said_of_tta
 from fer.plots.tables import WIDTH, fitted, tell
+from fer.scores import calibration
 from fer.scores.label_space import LabelSpace
 from fer.scores.metrics import CALIBRATION_BINS, final_scores
 from fer.scores.protocol import leak_line, stamp_of_test
@@ -102,8 +103,9 @@ def write(
     seen: Seen,
     mark: str | None = None,
     reframed: Reframed | None = None,
+    temperature: float = 1.0,
 ) -> dict[str, Any]:
-    """Write ``metrics.json``, ``predictions.csv``, ``confusion.png``, ``reliability.png`` and ``mistakes.png``.
+    """Write ``metrics.json``, ``predictions.csv`` and pictures.
 
     Args:
         run: The test's folder.
@@ -114,6 +116,7 @@ def write(
         seen: Which images the model was fitted to or chosen on; of the same rows as the predictions.
         mark: What tells the checkpoint from the run's later ones, from :func:`fer.files.run_folder.checkpoint_mark`.
         reframed: The model's answers on the same images, cut to its framing.
+        temperature: The checkpoint's, from :func:`fer.scores.calibration.temperature_of`.
 
     Returns:
         What stands in ``metrics.json``.
@@ -142,9 +145,11 @@ def write(
         scores = final_scores(again, answers.labels, space.classes, **options)
         metrics["reframed"] = scores | {"faces_found": float(reframed.found[kept].mean())}
     metrics["slices"] = _slices(datamodule, answers, space, options)
+    calm = space.probabilities(calibration.calibrated(predictions.probabilities, temperature))[kept]
+    metrics[calibration.KEY] = calibration.compared(answers.probabilities, calm, answers.labels, temperature)
     extra = {predictions_file.IN_TRAINING: seen.fitted.astype(int), predictions_file.CHOSE: seen.chose.astype(int)}
     predictions_file.write(run / predictions_file.FILE, [answers], space.classes, extra)
-    _draw(run, metrics, answers, datamodule, space.classes, config["mistakes"])
+    _draw(run, metrics, answers, datamodule, space.classes, config["mistakes"], calm)
     return metrics_file.write(run / metrics_file.FILE, "test", metrics)  # last: what has it is complete
 
 
@@ -211,9 +216,11 @@ def _draw(
     datamodule: FERDataModule,
     classes: Sequence[str],
     count: int,
+    calm: npt.NDArray[np.float32],
 ) -> None:
-    """Draw ``confusion.png``, ``reliability.png`` and, of at most ``count`` mistakes, ``mistakes.png``."""
+    """Draw pictures of the scores, of the ``calm`` (calibrated) probabilities, and of at most ``count`` mistakes."""
     from fer.plots import figures
+    from fer.plots.coverage import coverage_figure
     from fer.testing import mistakes
 
     scores, stamp, p = metrics["test"], metrics["stamp"], answers.probabilities
@@ -223,6 +230,7 @@ def _draw(
     figures.save(figures.confusion_figure(confusion, classes, title, stamp), run / "confusion.png")
     reliability = figures.reliability_figure(p, answers.labels, scores["ece"], CALIBRATION_BINS, title, stamp)
     figures.save(reliability, run / "reliability.png")
+    figures.save(coverage_figure(calm, answers.labels, metrics[calibration.KEY], title, stamp), run / "coverage.png")
     if count:
         shown = mistakes.figure(datamodule.samples, answers.rows, answers.labels, p, classes, count, title, stamp)
         figures.save(shown, run / "mistakes.png", dpi=130)
@@ -274,6 +282,11 @@ def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
             for value, scores in values.items()
         ]
         tables += fitted(f"by {attribute}", [attribute, *header], lines, WIDTH)
+    found = metrics[calibration.KEY]
+    word = (
+        f"calibration error {found['ece']:.3f}, {found['ece_calibrated']:.3f} at temperature {found['temperature']:g}"
+    )
+    tables += fitted(word, ["probability", "decided", "accuracy"], calibration.rows(found), WIDTH)
     said = [cell(leak_line(metrics["seen"]))]
     if "reframed" in metrics:
         share = metrics["reframed"]["faces_found"]
