@@ -90,7 +90,7 @@ class TimmModel(nn.Module):
         def runs(size: int) -> bool:
             return _runs(name, arguments(size), size)
 
-        # Surely taken, or as good a guess as any: what the search for a size that works goes up to.
+        # Upper bound of the search for a size that works.
         largest = max(cfg.input_size[-1], image_size + 32 - image_size % 32)
         try:
             with compat.recorded_loads() as loads:
@@ -148,7 +148,7 @@ class TimmModel(nn.Module):
         return logits
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, of which a frozen backbone takes no part."""
+        """Set training mode; a frozen backbone stays in eval mode."""
         super().train(mode)
         if self.freeze:
             self.backbone.eval()

@@ -51,8 +51,8 @@ def local_weights(checkpoint_path: str) -> dict[str, Any]:
 def hub_weights(name: str, cfg: PretrainedCfg) -> dict[str, Any]:
     """Return the overlay of timm's pretrained configuration that loads a model's registered weights.
 
-    Files of the local cache are used without asking the hub. Otherwise the hub is asked once: its client
-    would try for a minute before it says that there is no connection.
+    Files of the local cache are used without asking the hub. Otherwise the hub is asked once, with a short
+    timeout: its client would retry for a minute before it reports that there is no connection.
     """
     architecture = name.partition(".")[0]
     if not cfg.has_weights:

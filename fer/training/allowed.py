@@ -1,7 +1,7 @@
 """What a checkpoint may ask to be built: classes of closed lists, with plain data as their options.
 
 A checkpoint may come from anyone, and a ``_target_`` is code that runs. So the names that it holds are compared with
-the lists below, as text; nothing is imported to find out that a name is not among them.
+the lists below as text; nothing is imported for the comparison.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Features of a frozen backbone, computed once: a head's training then costs little more than one pass.
 
 They are kept beside the decoded images, in a folder named by what decides them: the backbone's weights, the input's
-preprocessing and the images. A study of many heads on one backbone computes them once in all.
+preprocessing and the images. A study of many heads on one backbone computes them only once.
 """
 
 import contextlib

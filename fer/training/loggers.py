@@ -141,7 +141,7 @@ class KeepHistory(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the rows, that of an epoch which has ended among them."""
-        if self._ended:  # as Lightning is about to, and in every process: the scores may have to be gathered
+        if self._ended:  # as Lightning will do next; in every process: the scores may have to be gathered
             # Those of validation stand in the table already, of the epochs that have some.
             logged = trainer.logged_metrics
             if self.history is not None:
