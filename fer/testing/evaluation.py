@@ -210,14 +210,9 @@ def _scores(answers: Predictions, space: LabelSpace, seen: Seen, options: Mappin
 
 
 def _draw(
-    run: Path,
-    metrics: Mapping[str, Any],
-    answers: Predictions,
-    datamodule: FERDataModule,
-    classes: Sequence[str],
-    count: int,
-    calm: npt.NDArray[np.float32],
-) -> None:
+    run: Path, metrics: Mapping[str, Any], answers: Predictions, datamodule: FERDataModule, classes: Sequence[str],
+    count: int, calm: npt.NDArray[np.float32],
+) -> None:  # fmt: skip
     """Draw pictures of the scores, of the ``calm`` (calibrated) probabilities, and of at most ``count`` mistakes."""
     from fer.plots import figures
     from fer.plots.coverage import coverage_figure
@@ -237,10 +232,7 @@ def _draw(
 
 
 def _slices(
-    datamodule: FERDataModule,
-    answers: Predictions,
-    space: LabelSpace,
-    options: Mapping[str, int],
+    datamodule: FERDataModule, answers: Predictions, space: LabelSpace, options: Mapping[str, int]
 ) -> dict[str, dict[str, Any]]:
     """Score each value of each attribute that the dataset has."""
     found: dict[str, dict[str, Any]] = {}
