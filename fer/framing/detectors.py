@@ -7,6 +7,7 @@ function ``facedetect_cnn`` (``facedetectcnn.h``) gives the landmarks too, and i
 
 import ctypes
 import importlib.util
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +107,7 @@ class Haar:
 
     def __init__(self, longest_side: int = 640) -> None:
         self.longest_side = longest_side
+        self._one_at_a_time = threading.Lock()  # OpenCV's cascade keeps a search's state in itself
         self._cascade = cv2.CascadeClassifier(str(Path(haarcascades) / "haarcascade_frontalface_default.xml"))
 
     def detect(self, image: npt.NDArray[np.uint8]) -> list[Face]:
@@ -113,7 +115,8 @@ class Haar:
         scale = min(1.0, self.longest_side / max(image.shape[:2]))
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-        boxes, _, weights = self._cascade.detectMultiScale3(grey, 1.1, 5, minSize=(24, 24), outputRejectLevels=True)
+        with self._one_at_a_time:
+            boxes, _, weights = self._cascade.detectMultiScale3(grey, 1.1, 5, minSize=(24, 24), outputRejectLevels=True)
         found = []
         for (x, y, width, height), weight in zip(boxes, np.ravel(weights), strict=True):
             box = (float(x) / scale, float(y) / scale, float(x + width) / scale, float(y + height) / scale)
