@@ -20,7 +20,7 @@ def audit(cfg: "DictConfig") -> None:
         FERError: If no dataset is named, or it cannot be read.
     """
     config = settled(cfg)
-    if config["data"] is None:
+    if config.get("data") is None:
         raise ConfigError("data: which dataset? For example data=fer2013 data.root=<folder>, or data=synthetic.")
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
     from fer import environment

@@ -65,9 +65,7 @@ def evaluate(cfg: "DictConfig") -> None:
 
     trainer = predict.scorer(run, config["accelerator"], config["precision"], show_bar=config["progress"])
     predictions = predict.predict(module, datamodule, split, trainer)
-    reframed = None
-    if config["frame"] == "match":
-        reframed = reframing.predict(module, datamodule, split, trainer)
+    reframed = reframing.predict(module, datamodule, split, trainer) if config["frame"] == "match" else None
     found = seen_images.find(checkpoint, datamodule.samples.images, predictions.rows)
     temperature = calibration.temperature_of(checkpoint)
     scores = evaluation.write(run, config, predictions, datamodule, space, found, mark, reframed, temperature)

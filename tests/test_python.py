@@ -47,6 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterato
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Result:
+    HydraConfig.instance().cfg = None  # whatever the tests before left
+    GlobalHydra.instance().clear()
     return fer.run("train", CHOICES)
 
 
