@@ -46,7 +46,7 @@ def replace_by(path: Path, datamodule: FERDataModule, before: ExportedNetwork, m
         quantise(path, smaller, images[np.sort(chosen)])
         labels = datamodule.samples.labels[rows]
         accuracies = []
-        for network in (before, before.beside(smaller)):
+        for network in (before, ExportedNetwork(smaller)):
             answers = checks.answers(checks.of(network), images, rows)
             accuracies.append(float((answers.argmax(1) == labels).mean()))
         price = Price(accuracies[0], accuracies[1], len(rows))

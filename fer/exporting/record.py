@@ -15,8 +15,8 @@ from fer.display import cell, say
 from fer.errors import ConfigError, FERError
 from fer.exporting.checks import Comparison
 from fer.exporting.int8 import Price
+from fer.files import export, run_folder, run_record
 from fer.files import metrics as metrics_file
-from fer.files import run_folder, run_record
 from fer.plots.tables import fitted
 from fer.scores import calibration, seen_images
 from fer.training.module import FERModule
@@ -93,7 +93,6 @@ def describe(module: FERModule, checkpoint: Mapping[str, Any], config: Mapping[s
     return {
         "file": file,
         "export_format": config["format"],
-        "int8": config["int8"],
         "network": module.name,
         "classes": list(module.classes),
         "preprocessing": module.preprocess.as_dict(),
@@ -115,7 +114,11 @@ def describe(module: FERModule, checkpoint: Mapping[str, Any], config: Mapping[s
 
 def measured(found: Comparison, price: Price | None) -> dict[str, Any]:
     """Return what was measured, for ``config.json``."""
-    values: dict[str, Any] = {"largest_difference": found.difference, "compared_images": found.images}
+    values: dict[str, Any] = {
+        "int8": price is not None,
+        "largest_difference": found.difference,
+        "compared_images": found.images,
+    }
     return values if price is None else values | {"accuracy_float32": price.before, "accuracy_int8": price.after}
 
 
@@ -127,6 +130,7 @@ def refuse_other_answers(found: Comparison, tolerance: float, path: Path) -> Non
     """
     if not found.difference <= tolerance:  # NaN is refused too
         path.unlink(missing_ok=True)
+        (path.parent / export.FILE).unlink(missing_ok=True)  # so that the folder can be used again
         raise FERError(
             f"the export differs from torch by up to {found.difference:.1e} in probability; allowed are "
             f"{tolerance:.0e} (tolerance=). It was not kept."

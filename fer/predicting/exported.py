@@ -55,10 +55,6 @@ class ExportedNetwork:
                 f"fer: torch.export.load({str(self.path)!r}).module()"
             )
 
-    def beside(self, path: Path) -> "ExportedNetwork":
-        """Return the model of another file in the same folder."""
-        return type(self)(path)
-
     def probabilities(self, images: Tensor) -> Tensor:
         """Return float32 (B, C) for uint8 images (B, H, W) or (B, H, W, 3)."""
         return self._run(images)

@@ -15,11 +15,10 @@ from fakes_model import write_run
 
 import fer
 from fer.errors import FERError
-from fer.exporting import checks
+from fer.exporting import checks, int8
 from fer.exporting.graph import ExportedGraph
 from fer.files import export as export_file
 from fer.models.preprocessing import Preprocessing
-from fer.predicting.exported import ExportedNetwork
 from fer.predicting.model import Model
 from fer.training.checkpoint import load_module
 
@@ -94,6 +93,7 @@ def test_an_export_that_answers_otherwise_is_refused(
     assert ended.value.code == 2
     assert "differs from torch by up to" in capsys.readouterr().err
     assert not (tmp_path / "wrong" / "model.onnx").exists()
+    assert not (tmp_path / "wrong" / "config.json").exists()  # the folder can be used again
 
 
 def test_safetensors_and_a_damaged_folder(run: Path, run_here: Run, tmp_path: Path) -> None:
@@ -158,12 +158,14 @@ def test_int8_is_calibrated_and_its_price_is_bounded(
         def probabilities(self, images: torch.Tensor) -> torch.Tensor:
             return torch.eye(7)[torch.full((len(images),), 1)]  # disgust, always
 
-    monkeypatch.setattr(ExportedNetwork, "beside", lambda self, path: Worse())
+    monkeypatch.setattr(int8, "ExportedNetwork", lambda path: Worse())
     with pytest.raises(SystemExit) as ended:
         run_here("fer.export", f"ckpt={run}", "int8=true", "max_drop=0.1", name="refused")
     assert ended.value.code == 2
     assert "allowed are 0.1 (max_drop=)" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "refused").glob("*.onnx")] == ["model.onnx"]  # in 32 bits
+    assert "int8" not in json.loads((tmp_path / "refused" / "config.json").read_text())
+    assert config["int8"] is True
 
 
 @pytest.mark.parametrize(
