@@ -32,7 +32,7 @@ def evaluate(cfg: "DictConfig") -> None:
     from fer.files import metrics, run_folder, run_record
     from fer.scores import calibration, seen_images
     from fer.scores.label_space import align
-    from fer.testing import evaluation, reframing
+    from fer.testing import evaluation, reframing, tables
     from fer.training import predict
     from fer.training.checkpoint_content import load_checkpoint
     from fer.training.module import FERModule
@@ -69,7 +69,7 @@ def evaluate(cfg: "DictConfig") -> None:
     found = seen_images.find(checkpoint, datamodule.samples.images, predictions.rows)
     temperature = calibration.temperature_of(checkpoint)
     scores = evaluation.write(run, config, predictions, datamodule, space, found, mark, reframed, temperature)
-    evaluation.print_tables(scores, run)
+    tables.print_tables(scores, run)
 
 
 def main() -> None:

@@ -40,7 +40,6 @@ LONG_FILES = {
 LONG_FUNCTIONS = {
     "fer.audit.audit": "an audit from start to end, in order",
     "fer.models.timm_model.__init__": "most of it are the options",
-    "fer.testing.evaluation.write": "to be split",
     "fer.export.export": "an export from start to end, in order",
     "fer.train.train": "a training from start to end, in order",
 }

@@ -1,4 +1,4 @@
-"""What a test says and leaves: scores with intervals, label map, leaks, slices, figures, predictions."""
+"""What a test leaves: scores with intervals, label map, leaks, slices, figures, predictions."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -12,20 +12,17 @@ from hydra.core.hydra_config import HydraConfig
 
 from fer.build import locate
 from fer.data.base import FERDataModule
-from fer.display import cell
 from fer.errors import ConfigError
 from fer.files import metrics as metrics_file
 from fer.files import predictions as predictions_file
 from fer.files.predictions import Predictions
 from fer.files.run_folder import checkpoint_file, run_name
 from fer.models.preprocessing import Preprocessing
-from fer.plots.class_table import class_table, said_of_tta
-from fer.plots.tables import WIDTH, fitted, tell
 from fer.scores import calibration
 from fer.scores.label_space import LabelSpace
 from fer.scores.metrics import CALIBRATION_BINS, final_scores
-from fer.scores.protocol import leak_line, stamp_of_test
-from fer.scores.registry import SCORES, Score, of_confusion
+from fer.scores.protocol import stamp_of_test
+from fer.scores.registry import of_confusion
 from fer.scores.seen_images import Seen
 from fer.testing.reframing import Reframed
 from fer.training.module import FERModule
@@ -125,32 +122,39 @@ def write(
         ConfigError: If the model knows the class of no image.
     """
     kept, answers, seen = scored(predictions, space, seen)
-    fitted, chose = int(seen.fitted.sum()), int((seen.chose & ~seen.fitted).sum())
-    stamp = stamp_of_test(len(kept), fitted, chose, seen.selected_on_test)
     options = {"resamples": config["resamples"], "seed": config["seed"]}
-    metrics: dict[str, Any] = {
-        "name": config["name"] or datamodule.name,
-        "data": datamodule.name,
-        "split": predictions.split,
-        "dataset": dict(predictions.dataset),
-        "checkpoint": str(checkpoint_file(Path(config["ckpt"])).resolve()),  # a report may be made in another folder
+    calm = space.probabilities(calibration.calibrated(predictions.probabilities, temperature))[kept]
+    metrics = _what_was_tested(config, answers, datamodule, seen) | {
         "checkpoint_mark": mark,
-        "tta": config["tta"],
-        "stamp": stamp,
         "label_space": space.as_dict(),
         **_scores(answers, space, seen, options),
+        "slices": _slices(datamodule, answers, space, options),
+        calibration.KEY: calibration.compared(answers.probabilities, calm, answers.labels, temperature),
     }
     if reframed is not None:
         again = space.probabilities(reframed.probabilities)[kept]
         scores = final_scores(again, answers.labels, space.classes, **options)
         metrics["reframed"] = scores | {"faces_found": float(reframed.found[kept].mean())}
-    metrics["slices"] = _slices(datamodule, answers, space, options)
-    calm = space.probabilities(calibration.calibrated(predictions.probabilities, temperature))[kept]
-    metrics[calibration.KEY] = calibration.compared(answers.probabilities, calm, answers.labels, temperature)
     extra = {predictions_file.IN_TRAINING: seen.fitted.astype(int), predictions_file.CHOSE: seen.chose.astype(int)}
     predictions_file.write(run / predictions_file.FILE, [answers], space.classes, extra)
     _draw(run, metrics, answers, datamodule, space.classes, config["mistakes"], calm)
     return metrics_file.write(run / metrics_file.FILE, "test", metrics)  # last: what has it is complete
+
+
+def _what_was_tested(
+    config: Mapping[str, Any], answers: Predictions, datamodule: FERDataModule, seen: Seen
+) -> dict[str, Any]:
+    """Return what ``metrics.json`` says before any score: which checkpoint, on which images, how far held out."""
+    fitted, chose = int(seen.fitted.sum()), int((seen.chose & ~seen.fitted).sum())
+    return {
+        "name": config["name"] or datamodule.name,
+        "data": datamodule.name,
+        "split": answers.split,
+        "dataset": dict(answers.dataset),
+        "checkpoint": str(checkpoint_file(Path(config["ckpt"])).resolve()),  # a report may be made in another folder
+        "tta": config["tta"],
+        "stamp": stamp_of_test(len(answers.labels), fitted, chose, seen.selected_on_test),
+    }
 
 
 def scored(predictions: Predictions, space: LabelSpace, seen: Seen) -> tuple[npt.NDArray[np.int64], Predictions, Seen]:
@@ -244,54 +248,3 @@ def _slices(
             kept = ("n", *of_confusion(), *(f"{name}_95" for name in of_confusion() if f"{name}_95" in scores))
             found.setdefault(attribute, {})[value or "unknown"] = {key: scores[key] for key in kept}
     return found
-
-
-def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
-    """Print the scores per class, with and without what limits or flatters them, and where the test lies."""
-    title = f"{metrics['data']}, {metrics['split']}{said_of_tta(metrics['tta'])}"
-    parts = {"all": metrics["test"]}
-    if "restricted" in metrics:
-        parts["common classes only"] = metrics["restricted"]
-    if "clean" in metrics:
-        parts["unseen images only"] = metrics["clean"]
-    if "reframed" in metrics:
-        parts["framed as trained on"] = metrics["reframed"]
-    averages = [s for s in SCORES.values() if s.source == "probabilities" or (s.source == "confusion" and s.each_epoch)]
-    lines = []
-    for name, scores in parts.items():
-        lines.append([name, f"{scores['n']:,}", *(average.text(scores[average.name]) for average in averages)])
-        if any(f"{average.name}_95" in scores for average in averages):
-            lines.append(["  95 % interval", "", *(_interval(scores, average) for average in averages)])
-    tables = class_table({metrics["split"]: metrics["test"]}, title)
-    tables += fitted("", ["", "n", *(_column(average) for average in averages)], lines, WIDTH)
-    shown = [average for average in averages if average.headline]
-    first = shown[0]
-    header = ["n", first.title, "95 % interval", *(score.title for score in shown[1:])]
-    for attribute, values in metrics["slices"].items():
-        lines = [
-            [value, f"{scores['n']:,}", first.text(scores[first.name]), _interval(scores, first)]
-            + [score.text(scores[score.name]) for score in shown[1:]]
-            for value, scores in values.items()
-        ]
-        tables += fitted(f"by {attribute}", [attribute, *header], lines, WIDTH)
-    found = metrics[calibration.KEY]
-    word = (
-        f"calibration error {found['ece']:.3f}, {found['ece_calibrated']:.3f} at temperature {found['temperature']:g}"
-    )
-    tables += fitted(word, ["probability", "decided", "accuracy"], calibration.rows(found), WIDTH)
-    said = [cell(leak_line(metrics["seen"]))]
-    if "reframed" in metrics:
-        share = metrics["reframed"]["faces_found"]
-        said.append(cell(f"framed as trained on: a face was found in {100 * share:.0f} % of the images"))
-    said += [cell(metrics["stamp"], "bold red")] if metrics["stamp"] else []
-    tell(*tables, *said, cell(f"test: {run}"))
-
-
-def _column(score: Score) -> str:
-    """Return a score's title, its short one where the title is long."""
-    return score.short if len(score.title) > 12 and score.short else score.title
-
-
-def _interval(scores: Mapping[str, Any], score: Score) -> str:
-    bounds = scores.get(f"{score.name}_95")
-    return score.interval(bounds) if bounds else ""
