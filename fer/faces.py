@@ -38,7 +38,7 @@ def faces(cfg: "DictConfig") -> None:
         from fer.training import resume
         from fer.training.checkpoint import load_checkpoint
 
-        framing = resume.framing(load_checkpoint(config["ckpt"]))
+        framing = resume.input_of(load_checkpoint(config["ckpt"])).framing
         if framing is None:
             raise ConfigError(f"ckpt={config['ckpt']}: its run did not measure how faces stand in its images.")
     to.mkdir(parents=True, exist_ok=True)

@@ -31,13 +31,14 @@ def train(cfg: "DictConfig") -> float | None:
     from pathlib import Path
 
     import pytorch_lightning as pl
+    from hydra.core.hydra_config import HydraConfig
 
     from fer.build import build
     from fer.cli import run_check
     from fer.files import run_record
     from fer.framing import measure
     from fer.models import preprocessing
-    from fer.training import calibration, features, launch, opening, predict, results, resume
+    from fer.training import calibration, features, launch, opening, parent, predict, results, resume
     from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, restoring
     from fer.training.loggers import HistoryLogger, KeepHistory
     from fer.training.module import FERModule
@@ -54,6 +55,12 @@ def train(cfg: "DictConfig") -> float | None:
     resumed = load_checkpoint(config["ckpt"]) if config["ckpt"] else None
     if resumed:
         resume.refuse_another_recipe(resumed, config)
+    began_with = parent.read(config["init"], config["model"]) if config["init"] and not resumed else None
+    said = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
+    if began_with:
+        parent.inherit_input(config["data"], began_with.preprocessing, said)
+    elif resumed and config["init"]:
+        parent.inherit_input(config["data"], resume.input_of(resumed), said)
 
     # Data.
     datamodule = build(config["data"], "data", seed=config["seed"], transforms=config["transforms"])
@@ -76,8 +83,10 @@ def train(cfg: "DictConfig") -> float | None:
         loss["class_weights"] = (counts.sum() / (len(classes) * counts.clip(1))).tolist()  # of none: as if of one
     if resumed:
         resume.refuse_other_data(resumed, datamodule, model_input, loss.get("class_weights"))
-        model_input = replace(model_input, framing=resume.framing(resumed))
+        model_input = replace(model_input, framing=resume.input_of(resumed).framing)
         del resumed  # Lightning reads it once more
+    elif began_with and began_with.preprocessing.framing and "framing" not in said:
+        model_input = replace(model_input, framing=began_with.preprocessing.framing)
     elif config["framing"] and first and not config["preview"]:
         model_input = replace(
             model_input, framing=measure.told(datamodule.samples.images, datamodule.rows("train"), datamodule.fit)
@@ -90,6 +99,8 @@ def train(cfg: "DictConfig") -> float | None:
         **{key: config[key] for key in ("monitor", "seed", "channels_last")},
         load_weights=config["ckpt"] is None,
     )
+    if began_with:
+        parent.fill(module, began_with)
     if config["compile"]:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
     if config["preview"]:
@@ -111,8 +122,10 @@ def train(cfg: "DictConfig") -> float | None:
     launch.refuse_too_many(trainer)
     compat.resume_by_epochs(trainer)
     if first:
-        opening.open_run(run, config)
+        opening.open_run(run, config, module.parent)
         opening.describe(datamodule, module, trainer, run)
+        if began_with:
+            parent.warn_of_seen(began_with, datamodule)
     if config["cache_features"] and features.are_constant(module, datamodule):
         datamodule.use_features(features.compute(module, datamodule, trainer.strategy.root_device))
     with launch.processes(trainer), restoring(trainer, config["ckpt"]):
@@ -137,6 +150,8 @@ def train(cfg: "DictConfig") -> float | None:
         last = FERModule.load_from_checkpoint(results.last(trainer), trusted=own, tta=config["tta"])
         last_epoch = [predict.predict(last, datamodule, split, single) for split in splits[:also]]
     summary = results.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
+    if module.parent:
+        summary |= parent.seen_by(checkpoint.best_model_path, module, datamodule, predictions, summary["stamp"])
     summary["calibration"] = calibration.keep(checkpoint.best_model_path, predictions[0])
     metrics = results.write(run, predictions, classes, summary)
     results.log_hparams(trainer, config, metrics)
@@ -144,6 +159,8 @@ def train(cfg: "DictConfig") -> float | None:
     notes = [] if "test" in metrics else ["There is no test split, so this run has no test score."]
     if best.preprocess.framing:
         notes.append(f"Faces in its images: {best.preprocess.framing}.")
+    if module.parent:
+        notes += parent.told(metrics)
     results.print_tables(metrics, run, notes)
     assert checkpoint.best_model_score is not None
     return float(checkpoint.best_model_score)

@@ -25,6 +25,7 @@ from fer.cli import config_check, resolvers, sweep
 from fer.cli import help as help_text
 from fer.cli.continuing import continued
 from fer.cli.hints import explain, refuse
+from fer.cli.starting import started
 from fer.config.groups import conf_dir
 from fer.config.quoting import quoted
 from fer.display import plain
@@ -152,6 +153,7 @@ def rewrite(argv: list[str], config_name: str = "train") -> list[str]:
     ``against=`` of ``fer.audit`` is a second dataset; of ``fer.train``:
 
     ``resume=<run>`` and ``ckpt=<run>/checkpoints/last.ckpt`` go on with a run (:mod:`fer.cli.continuing`).
+    ``init=<run>`` starts a new one with another's weights, in its network (:mod:`fer.cli.starting`).
     ``model._target_=my_package.MyNet`` alone means ``model=custom`` too, since the default network's options are not
     that network's.
 
@@ -167,6 +169,8 @@ def rewrite(argv: list[str], config_name: str = "train") -> list[str]:
     flags, overrides = _flags_and_overrides(argv)
     if any(o.startswith("model._target_=") for o in overrides) and not any(o.startswith("model=") for o in overrides):
         overrides = ["model=custom", *overrides]
+    if any(o.startswith("init=") for o in overrides):
+        overrides = started(overrides)
     if any(o.startswith(("resume=", "ckpt=")) for o in overrides):
         return continued(flags, overrides)
     return flags + _in_one_folder(overrides)

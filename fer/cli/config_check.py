@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
-from fer.cli import run_check
+from fer.cli import run_check, starting
 from fer.config import option_types
 from fer.config.groups import conf_dir, flat
 from fer.config.timm_names import timm_models, timm_optimizers
@@ -210,14 +210,25 @@ def check_paths(cfg: DictConfig) -> None:
             parts[f"{key}.options.{name}"] = (name, (node.get("options") or {}).get(name) or {})
         for where, (name, options_given) in parts.items():
             problems += _missing_data(where, name, options_given)
-    files = {"probabilities": config.get("probabilities")}
+    probabilities = config.get("probabilities")
+    if probabilities is not None and not Path(probabilities).expanduser().is_file():
+        problems.append(f"probabilities={probabilities}: no such file.")
     if config.get("ckpt") is None:  # a checkpoint's own weights win
-        files["model.checkpoint_path"] = (config.get("model") or {}).get("checkpoint_path")
-    for key, value in files.items():
-        if value is not None and not Path(value).expanduser().is_file():
-            problems.append(f"{key}={value}: no such file.")
+        problems += _wrong_weights((config.get("model") or {}).get("checkpoint_path"))
+    problems += starting.wrong(config)
     if problems:
         raise ConfigError("\n  ".join(problems))
+
+
+def _wrong_weights(value: Any) -> list[str]:
+    if value is None:
+        return []
+    path = Path(value).expanduser()
+    if path.is_dir() or (path.parent.name == "checkpoints" and (path.parents[1] / "run.yaml").is_file()):
+        return [
+            f"model.checkpoint_path={value}: a model of fer's own is given by init={value}: its network comes along."
+        ]
+    return [] if path.is_file() else [f"model.checkpoint_path={value}: no such file."]
 
 
 def _missing_runs(config: Mapping[str, Any]) -> list[str]:

@@ -236,7 +236,7 @@ def _check_rest(asked: str, run: Path, record: RunRecord, rest: Sequence[str]) -
         if key == "data" and before is not None and value != before:
             raise FERError(
                 f"{override}: {asked} goes on with a run on {before}, in its own folder. It cannot go on with other "
-                f"data: leave {override} out, or start a run of its own on it, without {asked.partition('=')[0]}=."
+                f"data: leave {override} out, or start a new run on it with the weights of this one: init={run}"
             )
         if key in ("output_dir", "hydra.run.dir") and Path(unquote(value)).resolve() != run:
             raise FERError(f"{override}: {asked} goes on in the run's own folder, {run}. Leave {key} out.")

@@ -3,7 +3,6 @@
 import copy
 import importlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from fer.cli.command import rewrite
 from fer.cli.help import commands
 from fer.cli.hints import explain
 from fer.config.groups import conf_dir
-from fer.config.quoting import quote
+from fer.config.quoting import written
 from fer.errors import ConfigError, did_you_mean
 from fer.files.run_lock import OwnFolder
 
@@ -135,19 +134,4 @@ def run(command: str, overrides: Overrides = ()) -> Result:
 
 
 def _override(key: str, value: Any) -> str:
-    return f"{key}={_said(value)}"
-
-
-def _said(value: Any) -> str:
-    """Return a Python value in Hydra's grammar."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_said(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_said, value)) + "]"
-    text = str(value)
-    word = re.fullmatch(r"[A-Za-z_][\w./-]*", text) and text.lower() not in ("null", "true", "false", "inf", "nan")
-    return text if word else quote(text)
+    return f"{key}={written(value)}"

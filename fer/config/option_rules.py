@@ -53,6 +53,7 @@ class Rule(NamedTuple):
 _OPTIONS: dict[str, Rule] = {
     "name": Rule("str | int | float | None"),
     "ckpt": Rule("str | None"),
+    "init": Rule("str | None"),
     "runs": Rule("str | Sequence[str]", not_empty=True),
     "subjects": Rule("str | None"),
     "probabilities": Rule("str | None"),

@@ -49,7 +49,7 @@ def wrong_value(key: str, value: Any, rule: Rule, annotation: str | None) -> lis
         return _wrong_time(value)
     if value == [] and rule.not_empty:
         return [f"{key}=[]: needs at least one."]
-    if value == "" and key.rpartition(".")[2] in _PATHS:
+    if value == "" and (key == "init" or key.rpartition(".")[2] in _PATHS):
         return [f"{key}=: needs a path{', or null for none' if key not in ('output_dir', 'runs') else ''}."]
     if rule.items and isinstance(value, list):
         return [

@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
@@ -21,6 +23,21 @@ def quote(text: object) -> str:
     return QuotedString(str(text), Quote.single).with_quotes()
 
 
+def written(value: Any) -> str:
+    """Return a Python value in Hydra's grammar."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{written(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(written, value)) + "]"
+    text = str(value)
+    word = re.fullmatch(r"[A-Za-z_][\w./-]*", text) and text.lower() not in ("null", "true", "false", "inf", "nan")
+    return text if word else quote(text)
+
+
 def unquote(value: str) -> str:
     """Return the text that an override's value stands for; a value that is no text as it is."""
     try:
@@ -37,7 +54,8 @@ def quoted(override: str) -> str:
         return override
     if _is_there(value) or ("=" in value and value[0] not in "[{$" and "," not in value):
         return f"{key}={quote(value)}"
-    return f"{key}={quote(value)}" if key.rpartition(".")[2] in _TEXT and not _is_read(override) else override
+    text = key == "init" or key.rpartition(".")[2] in _TEXT
+    return f"{key}={quote(value)}" if text and not _is_read(override) else override
 
 
 def _is_text(override: str, value: str) -> bool:

@@ -75,8 +75,8 @@ def of_this_command(config: Mapping[str, Any]) -> RunRecord:
 def absolute(node: Any, key: str = "") -> Any:
     """Return a config in which files and folders that are there have whole paths: a run may go on from anywhere."""
     if isinstance(node, Mapping):
-        return {name: absolute(value, str(name)) for name, value in node.items()}
-    if key not in _PATHS or not isinstance(node, str):
+        return {name: absolute(value, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
+    if not isinstance(node, str) or (key != "init" and key.rpartition(".")[2] not in _PATHS):
         return node
     path = Path(node).expanduser()
     return str(path.absolute()) if path.exists() else node
@@ -84,7 +84,7 @@ def absolute(node: Any, key: str = "") -> Any:
 
 def _absolute_override(override: str) -> str:
     key, _, value = override.partition("=")
-    found = absolute(unquote(value), key.rpartition(".")[2])
+    found = absolute(unquote(value), key)
     return override if found == unquote(value) else f"{key}={quote(found)}"
 
 

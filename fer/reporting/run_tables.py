@@ -236,7 +236,8 @@ def leak_lines(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         for name, test in run.tests.items():
             seen = test.metrics["seen"]
-            if seen["known"] and not seen["in_training"] and not seen["chose_the_checkpoint"]:
+            known = seen["known"] and seen.get("complete", True)
+            if known and not seen["in_training"] and not seen["chose_the_checkpoint"]:
                 clean += 1
             else:
                 lines.append(f"{run.name}, {name}: {leak_line(seen)}")

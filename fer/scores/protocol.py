@@ -46,4 +46,7 @@ def leak_line(seen: Mapping[str, Any]) -> str:
         line += f", {seen['in_training_exactly']:,} as equal pixels and {near:,} as near copies"
     if seen["chose_the_checkpoint"]:
         line += f"; {seen['chose_the_checkpoint']:,} more were among those that chose the checkpoint"
-    return f"{line} ({seen.get('trained_on')})."
+    line = f"{line} ({seen.get('trained_on')})."
+    if not seen.get("complete", True):
+        line += " What the weights that its training began with have seen is not known."
+    return line

@@ -14,6 +14,10 @@ from fer.data.fingerprints import fingerprints
 
 KEY = "seen_images"
 """Where a checkpoint holds them."""
+PARENT = "parent"
+"""Where it holds what is known of the model whose weights its training began with."""
+UNKNOWN = "unknown_before"
+"""Among them: that the training began with weights of which nobody can tell what images they have seen."""
 _EARLIER = "earlier_"  # before the name of a split: images of earlier stages of the training, no longer in the data
 
 
@@ -27,6 +31,7 @@ class Seen:
         chose: bool of shape (N,), whether the image or a copy of it was among those that chose the checkpoint.
         dataset: The dataset that the model was trained on; None if the checkpoint does not say.
         selected_on_test: Whether the checkpoint was chosen on a test split.
+        complete: Whether all images that the model has seen are known.
     """
 
     fitted: npt.NDArray[np.bool_]
@@ -34,6 +39,19 @@ class Seen:
     chose: npt.NDArray[np.bool_]
     dataset: str | None
     selected_on_test: bool
+    complete: bool = True
+
+    def counts(self) -> dict[str, Any]:
+        """Return what ``metrics.json`` says of it under ``seen``."""
+        return {
+            "known": self.dataset is not None,
+            "complete": self.complete,
+            "trained_on": self.dataset,
+            "images": len(self.fitted),
+            "in_training": int(self.fitted.sum()),
+            "in_training_exactly": int(self.exact.sum()),
+            "chose_the_checkpoint": int((self.chose & ~self.fitted).sum()),
+        }
 
 
 def seen_images(datamodule: FERDataModule, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -43,7 +61,7 @@ def seen_images(datamodule: FERDataModule, before: Mapping[str, Any] | None = No
 
     Args:
         datamodule: The data that the model is trained on now.
-        before: What the checkpoint carries that the training went on from: its images stay known.
+        before: What the checkpoint carries that the training went on from, or began with: its images stay known.
     """
     images = datamodule.samples.images
     carried: dict[str, Any] = {"dataset": datamodule.name, "selected_on_test": datamodule.select_on_test}
@@ -53,6 +71,8 @@ def seen_images(datamodule: FERDataModule, before: Mapping[str, Any] | None = No
         earlier = _ever(before or {}, split)
         if len(earlier := earlier[~near_copies.exact_matches(earlier, now)]):
             carried[_EARLIER + split] = torch.from_numpy(earlier)
+    if (before or {}).get(UNKNOWN):
+        carried[UNKNOWN] = True
     return carried
 
 
@@ -77,4 +97,5 @@ def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt
     prints = fingerprints(images, rows)
     fitted, chose = (near_copies.matches(prints, _ever(carried, split)) for split in ("train", "val"))
     exact = near_copies.exact_matches(prints, _ever(carried, "train"))
-    return Seen(fitted, exact, chose, carried["dataset"], carried["selected_on_test"])
+    complete = not carried.get(UNKNOWN, False)
+    return Seen(fitted, exact, chose, carried["dataset"], carried["selected_on_test"], complete)

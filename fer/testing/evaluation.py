@@ -200,14 +200,7 @@ def _scores(answers: Predictions, space: LabelSpace, seen: Seen, options: Mappin
     copies = seen.fitted | seen.chose
     if copies.all():  # the validation split itself: at least without what was also trained on
         copies = seen.fitted
-    found["seen"] = {
-        "known": seen.dataset is not None,
-        "trained_on": seen.dataset,
-        "images": len(labels),
-        "in_training": int(seen.fitted.sum()),
-        "in_training_exactly": int(seen.exact.sum()),
-        "chose_the_checkpoint": int((seen.chose & ~seen.fitted).sum()),
-    }
+    found["seen"] = seen.counts()
     if 0 < copies.sum() < len(labels):
         found["clean"] = final_scores(p[~copies], labels[~copies], space.classes, **options)
     return found

@@ -4,13 +4,13 @@ A checkpoint may come from anyone, and a ``_target_`` is code that runs. So the 
 the lists below as text; nothing is imported for the comparison.
 """
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import nn
 
 from fer.build import locate
+from fer.config.plain_data import check_plain
 from fer.errors import ConfigError
 
 NETWORKS = (
@@ -33,9 +33,6 @@ LOSSES = (
     "torch.nn.MultiMarginLoss",
     "torch.nn.NLLLoss",
 )
-
-_MOST_VALUES = 10_000  # in one node; a network's options are a few dozen
-_DEEPEST = 12
 
 
 def check_node(node: Any, where: str, allowed: Collection[str], packages: Collection[str] = ()) -> None:
@@ -68,31 +65,3 @@ def check_node(node: Any, where: str, allowed: Collection[str], packages: Collec
         own = isinstance(found, type) and found.__module__.partition(".")[0] == package
         if not (own and issubclass(found, nn.Module)):  # type: ignore[arg-type]
             raise ConfigError(f"its {where} is {target!r}, which is no torch.nn.Module that {package} defines")
-
-
-def check_plain(value: Any, where: str) -> None:
-    """Refuse what is not plain data: other types, Hydra's words (``_target_``, ``_args_``), and nests without end.
-
-    Raises:
-        ConfigError: Naming where it stands.
-    """
-    pending: list[tuple[Any, str, int]] = [(value, where, 0)]
-    seen = 0
-    while pending:  # a loop: a nest may be deeper than Python's stack, or name one list a million times
-        item, place, depth = pending.pop()
-        seen += 1
-        if seen > _MOST_VALUES or depth > _DEEPEST:
-            raise ConfigError(f"its {where} holds more values than any network or loss has options")
-        if isinstance(item, Mapping):
-            for key, inner in item.items():
-                if not isinstance(key, str) or (key.startswith("_") and key.endswith("_")):
-                    raise ConfigError(f"its {place} holds {key!r}, which is no option. Nothing in it was run")
-                pending.append((inner, f"{place}.{key}"[:200], depth + 1))
-        elif isinstance(item, list | tuple):
-            pending += [(inner, f"{place}[{number}]"[:200], depth + 1) for number, inner in enumerate(item)]
-        elif not (item is None or isinstance(item, bool | int | float | str)):
-            raise ConfigError(f"its {place} is a {type(item).__name__}, no plain data")
-        elif isinstance(item, float) and not math.isfinite(item):
-            raise ConfigError(f"its {place} is {item}, no finite number")
-        elif isinstance(item, str) and "${" in item:  # OmegaConf would resolve it: ${oc.env:...}
-            raise ConfigError(f"its {place} is an interpolation ({item[:100]!r}), no plain data")

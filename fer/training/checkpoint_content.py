@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from fer.config import moved
+from fer.config.plain_data import check_plain
 from fer.data.fingerprints import fingerprints
 from fer.errors import ConfigError, FERError
 from fer.models.preprocessing import Preprocessing
 from fer.scores import seen_images
-from fer.training.allowed import check_plain
 
 FORMAT = 1
 """Of a checkpoint's content beside what Lightning writes; raised when an older fer could not read it."""
@@ -26,11 +26,12 @@ OPTIONAL: Mapping[str, type] = {"monitor": str, "seed": int, "channels_last": bo
 """Those that an older one may lack, and their types."""
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
+def load_checkpoint(path: str | Path, key: str = "ckpt") -> dict[str, Any]:
     """Read a checkpoint of this project as plain data, and check that it is whole.
 
     Args:
         path: The checkpoint, or a run's folder (for its best checkpoint).
+        key: The option that names it, for errors.
 
     Raises:
         FERError: If there is no such file, or it is truncated, damaged, not a checkpoint, or another program's.
@@ -39,27 +40,27 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
     if not path.is_file():
-        raise FERError(f"ckpt={path}: no such file. A run keeps best.ckpt and last.ckpt in its checkpoints folder.")
+        raise FERError(f"{key}={path}: no such file. A run keeps best.ckpt and last.ckpt in its checkpoints folder.")
     try:
         _check_whole(path)
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error) if isinstance(error, _Damaged) else "truncated, or more than plain data"
         raise FERError(
-            f"ckpt={path}: cannot be read ({path.stat().st_size} bytes): {reason}. "
+            f"{key}={path}: cannot be read ({path.stat().st_size} bytes): {reason}. "
             f"Nothing in it was run. {_way_out(path)}"
         ) from error
     hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if isinstance(hparams, dict):
-        checkpoint["hyper_parameters"] = hparams = {key: moved.current(node) for key, node in hparams.items()}
+        checkpoint["hyper_parameters"] = hparams = {name: moved.current(node) for name, node in hparams.items()}
     if not isinstance(hparams, dict) or "preprocessing" not in hparams:
-        raise FERError(f"ckpt={path}: is not a checkpoint of fer; it holds no model description.")
+        raise FERError(f"{key}={path}: is not a checkpoint of fer; it holds no model description.")
     if (version := checkpoint.get(FORMAT_KEY, FORMAT)) != FORMAT:
-        raise FERError(f"ckpt={path}: has format {version!r}, and this fer reads format {FORMAT}. Update fer.")
+        raise FERError(f"{key}={path}: has format {version!r}, and this fer reads format {FORMAT}. Update fer.")
     try:
         _check_content(checkpoint, path.stat().st_size)
     except FERError as error:
-        raise FERError(f"ckpt={path}: cannot be used: {error}.") from error
+        raise FERError(f"{key}={path}: cannot be used: {error}.") from error
     return checkpoint
 
 
@@ -129,6 +130,10 @@ def _check_content(checkpoint: Mapping[str, Any], size: int) -> None:
     _check_preprocessing(hparams["preprocessing"])
     _check_weights(checkpoint.get("state_dict"), size)
     _check_seen(checkpoint.get(seen_images.KEY))
+    parent = checkpoint.get(seen_images.PARENT, {})
+    if not isinstance(parent, dict):
+        raise ConfigError("its parent is no mapping")
+    check_plain(parent, "parent")
 
 
 def _check_preprocessing(values: Mapping[str, Any]) -> None:
@@ -169,8 +174,10 @@ def _check_seen(seen: Any) -> None:
     prints = fingerprints(np.empty((0, 1, 1), dtype=np.uint8))
     good = isinstance(seen, dict) and {"train", "val"} <= set(seen)
     good = good and isinstance(seen.get("dataset"), str) and isinstance(seen.get("selected_on_test"), bool)
+    good = good and isinstance(seen.get(seen_images.UNKNOWN, True), bool)
     if good:
-        tensors = [value for key, value in seen.items() if key not in ("dataset", "selected_on_test")]
+        words = ("dataset", "selected_on_test", seen_images.UNKNOWN)
+        tensors = [value for key, value in seen.items() if key not in words]
         good = all(
             isinstance(t, Tensor) and t.dtype == torch.uint8 and t.ndim == 2 and t.shape[1] == prints.shape[1]
             for t in tensors

@@ -19,7 +19,7 @@ from fer.errors import ConfigError, TrainingError, did_you_mean
 from fer.models import build_model
 from fer.models.preprocessing import Preprocessing
 from fer.scores.metrics import classification_metrics, epoch_scores
-from fer.scores.seen_images import KEY, seen_images
+from fer.scores.seen_images import KEY, PARENT, seen_images
 from fer.training.losses import batch_weight, build_loss, build_mix
 from fer.training.optim import GROUPING, build_optimizer, build_scheduler, parameter_groups
 from fer.training.rebuild import rebuild
@@ -51,6 +51,10 @@ class FERModule(pl.LightningModule):
         tta: Test-time augmentation of predictions and of the test split, one of :data:`fer.training.tta.CHOICES`. It
             stands in no checkpoint, and may be changed between two predictions.
         train_size: Side of training images in pixels where a callback changes it; None for the input's own.
+        seen_before: What the checkpoint carries of images that the training goes on from, or began with; None from
+            scratch.
+        parent: What is known of the model whose weights the training began with (``init=``): plain data, kept in each
+            checkpoint; None without.
         val_confusion: int64 (C, C), the last validation epoch's confusion matrix, true class in rows; None before.
 
     Raises:
@@ -97,7 +101,8 @@ class FERModule(pl.LightningModule):
         self.test_metrics = classification_metrics(len(classes), "test/")
         self.tta, self.train_size, self.val_confusion = "none", None, None
         self._seen_images: dict[str, Any] | None = None  # made when the first checkpoint is
-        self._seen_before: Mapping[str, Any] | None = None  # of the checkpoint that a resumed run goes on from
+        self.seen_before: Mapping[str, Any] | None = None
+        self.parent: Mapping[str, Any] | None = None
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # Lightning's would build whatever the file names
@@ -261,8 +266,10 @@ class FERModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add fingerprints of the images that fit and choose this model: tests then find leaks without them."""
         if self._seen_images is None and self.trainer.is_global_zero:
-            self._seen_images = seen_images(self.trainer.datamodule, self._seen_before)  # type: ignore[attr-defined]
+            self._seen_images = seen_images(self.trainer.datamodule, self.seen_before)  # type: ignore[attr-defined]
         checkpoint[KEY] = self._seen_images
+        if self.parent is not None:
+            checkpoint[PARENT] = dict(self.parent)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Fit a checkpoint to the run that goes on with it; tests and predictions need its weights alone.
@@ -272,7 +279,7 @@ class FERModule(pl.LightningModule):
         """
         if self.trainer.state.fn != TrainerFn.FITTING:
             return
-        self._seen_before = checkpoint.get(KEY)
+        self.seen_before, self.parent = checkpoint.get(KEY), checkpoint.get(PARENT)
         for state in checkpoint.get("lr_schedulers", []):
             planned, now = state.get("total_steps"), self._total_steps()
             if planned is not None and planned != now:

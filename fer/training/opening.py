@@ -25,8 +25,13 @@ log = logging.getLogger(__name__)
 _OF_THE_COMMAND = ("ckpt", "output_dir", "trust")
 
 
-def open_run(run: Path, config: Mapping[str, Any]) -> None:
+def open_run(run: Path, config: Mapping[str, Any], parent: Mapping[str, Any] | None = None) -> None:
     """Make a run's folder this process's own; a new run is written into it, a resumed one once it trains.
+
+    Args:
+        run: The run's folder.
+        config: The resolved config.
+        parent: What is known of the model that the run begins with, see :mod:`fer.training.parent`; None from scratch.
 
     Raises:
         ConfigError: If another process trains in the folder, or it holds another run.
@@ -44,7 +49,8 @@ def open_run(run: Path, config: Mapping[str, Any]) -> None:
     if any((run / "checkpoints").glob("*.ckpt")) or (not again and (run / run_record.FILE).exists()):
         raise ConfigError(f"output_dir={run} already holds a run. Go on with it by resume={run}, or choose another.")
     (run / run_folder.ENVIRONMENT).unlink(missing_ok=True)
-    run_folder.write(run, config, environment.describe())
+    began_with = {} if parent is None else {"parent": dict(parent)}
+    run_folder.write(run, config, environment.describe() | began_with)
 
 
 class RecordResumed(pl.Callback):

@@ -11,7 +11,6 @@ from fer.data.base import FERDataModule
 from fer.data.fingerprints import hashes, hashes_in
 from fer.data.labels import canonical
 from fer.errors import ConfigError, DatasetError
-from fer.framing.framing import Framing
 from fer.models.preprocessing import Preprocessing
 from fer.scores.seen_images import KEY
 
@@ -19,7 +18,7 @@ log = logging.getLogger(__name__)
 
 _GROUPS = ("model", "loss", "optimizer", "scheduler", "mixup")
 _SINGLE = ("seed", "monitor")
-_NEW_RUN = "or start a new run without resume= and ckpt="
+_NEW_RUN = "or start a new run without resume= and ckpt= (init=<run> starts one with the weights of another)"
 
 
 def refuse_another_recipe(checkpoint: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -73,9 +72,9 @@ def refuse_other_data(
         _refuse([_line("loss.class_weights", class_weights, weights)])
 
 
-def framing(checkpoint: Mapping[str, Any]) -> Framing | None:
-    """Return how faces stand in the images of a checkpoint's run, as measured when it began."""
-    return Preprocessing.from_dict(checkpoint["hyper_parameters"]["preprocessing"]).framing
+def input_of(checkpoint: Mapping[str, Any]) -> Preprocessing:
+    """Return the input of a checkpoint's network, with how faces stood in its images when its run began."""
+    return Preprocessing.from_dict(checkpoint["hyper_parameters"]["preprocessing"])
 
 
 def _added_images(carried: Mapping[str, Any], datamodule: FERDataModule) -> int:
