@@ -4,9 +4,12 @@ Each function has one such part, the reason, a link, and a check that ends in a 
 otherwise the change would show in a run's numbers first. Imports nothing slow at its top.
 """
 
+import importlib
 import importlib.metadata
 import inspect
 import logging
+import sys
+import types
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +109,45 @@ def parse_override(text: str) -> "Override":
     _check(parse is not None, "hydra-core", "its parser of overrides (OverridesParser)")
     assert parse is not None
     return parse(text)
+
+
+def import_torchmetrics() -> None:
+    """Import torchmetrics without torchvision and SciPy's signal processing, half of the seconds that it takes.
+
+    It imports all its scores at once, whatever is used: those of boxes and images take torchvision, and one line, for
+    the sake of another package, SciPy's signals. Meanwhile stand-ins take their place, which import the real ones when
+    they are called. https://github.com/Lightning-AI/torchmetrics/blob/master/src/torchmetrics/__init__.py
+
+    Where torchmetrics wants more of them, it is imported as always.
+    """
+    if "torchmetrics" in sys.modules:
+        return
+    names = ("torchvision", "torchvision.models", "torchvision.ops", "torchvision.transforms", "scipy.signal")
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update({name: _Later(name) for name in absent})
+    try:
+        importlib.import_module("torchmetrics")
+    except Exception:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchmetrics"]:
+            del sys.modules[name]
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+class _Later(types.ModuleType):
+    """A module's stand-in: its parts are imported when they are called."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if (part := sys.modules.get(f"{self.__name__}.{name}")) is not None:
+            return part
+
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return getattr(importlib.import_module(self.__name__), name)(*args, **kwargs)
+
+        return called
 
 
 def resume_by_epochs(trainer: "pl.Trainer") -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import fer
+from fer import compat
 from fer.errors import FERError
 
 CHILD = "FER_CHILD"
@@ -61,6 +62,7 @@ def check() -> None:
     problems = [problem for problem in (_lightning_problem(), _opencv_problem(), _torch_problem()) if problem]
     if problems:
         raise FERError("\n".join(problems))
+    compat.import_torchmetrics()
 
 
 def describe() -> dict[str, Any]:
@@ -129,10 +131,15 @@ def _torch_problem() -> str:
     """Say what is wrong with torch and torchvision, which only fit in builds made for each other."""
     try:
         import torch
-        import torchvision
 
-        # Most mismatches fail at the import; a library that did not load at all fails at the first call.
-        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+        # The compiled library alone: torchvision itself takes seconds, and few runs need it.
+        if library := _operators():
+            torch.ops.load_library(library)
+        else:
+            import torchvision  # noqa: F401
+
+        # Most mismatches fail above; a library that did not load at all fails at the first call.
+        torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
     else:
@@ -144,6 +151,13 @@ def _torch_problem() -> str:
         f"made for each other. Install the matching pair:\n"
         f"    {_pip('uninstall torch torchvision -y')} && {_pip(f'install {_matching_pair()}')}"
     )
+
+
+def _operators() -> Path | None:
+    """Return torchvision's library of compiled operators; None where it stands elsewhere than in today's releases."""
+    spec = importlib.util.find_spec("torchvision")
+    folders = spec.submodule_search_locations if spec else None
+    return next((path for folder in folders or () for path in sorted(Path(folder).glob("_C*.so"))), None)
 
 
 def _matching_pair() -> str:

@@ -200,3 +200,22 @@ def test_the_projects_own_repository_is_named_once(repository: Path, monkeypatch
     state = environment.describe()["git"]
     assert state["project"]["folder"] == str(repository.resolve())
     assert state["current_folder"] is None
+
+
+def test_a_run_imports_what_it_needs() -> None:
+    code = """
+import sys
+from fer import environment
+environment.check()
+import fer.audit, fer.train, fer.data.base
+from fer.training import features, module, optim, predict, results
+print(sorted({"albumentations", "scipy.signal", "timm", "torchvision"} & set(sys.modules)))
+import torchmetrics.functional.detection as detection, scipy.signal, torch, torchvision
+box = torch.tensor([[0.0, 0, 2, 2]])
+print(detection.intersection_over_union(box, box).item(), torchvision.ops.box_area(box).item())
+print(scipy.signal.windows.hann(3))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # The other packages are whole where somebody needs them after all.
+    assert done.stdout.splitlines() == ["[]", "1.0 4.0", "[0. 1. 0.]"]

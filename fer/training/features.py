@@ -22,8 +22,6 @@ from torch import nn
 from fer import progress
 from fer.data.base import FERDataModule
 from fer.errors import FERError
-from fer.models.fusion import Fusion
-from fer.models.timm_model import TimmModel
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -35,9 +33,13 @@ _PROGRESS = 2_000  # images from which on a progress bar is shown
 
 def are_constant(module: FERModule, datamodule: FERDataModule) -> bool:
     """Say whether an image's features are the same in every epoch: frozen backbone, same input."""
+    if not getattr(module.net, "freeze", False) or len(datamodule.augment) or module.mix is not None:
+        return False
+    from fer.models.fusion import Fusion
+    from fer.models.timm_model import TimmModel  # here, so that most runs do without timm
+
     # A network of the user's own may mean something else by `freeze`, and has no features to hand out.
-    frozen = isinstance(module.net, TimmModel | Fusion) and module.net.freeze
-    return frozen and not len(datamodule.augment) and module.mix is None
+    return isinstance(module.net, TimmModel | Fusion)
 
 
 def compute(module: FERModule, datamodule: FERDataModule, device: torch.device) -> npt.NDArray[np.float32]:

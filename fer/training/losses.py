@@ -1,15 +1,17 @@
 """Losses that torch lacks, and what the groups ``loss`` and ``mixup`` build."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms import v2
 
 from fer.build import build
 from fer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
 
 
 def batch_weight(loss: nn.Module, target: Tensor) -> Tensor:
@@ -114,11 +116,15 @@ def build_loss(node: Mapping[str, Any], num_classes: int) -> nn.Module:
     return build(options, "loss")  # type: ignore[no-any-return]
 
 
-def build_mix(node: Mapping[str, float], num_classes: int) -> v2.Transform | None:
+def build_mix(node: Mapping[str, float], num_classes: int) -> "v2.Transform | None":
     """Return torchvision's MixUp, CutMix, or an even choice of both; None if both are off."""
+    if not node["mixup_alpha"] > 0 and not node["cutmix_alpha"] > 0:
+        return None
+    from torchvision.transforms import v2  # for this alone
+
     mixes: list[v2.Transform] = []
     if node["mixup_alpha"] > 0:
         mixes.append(v2.MixUp(alpha=float(node["mixup_alpha"]), num_classes=num_classes))
     if node["cutmix_alpha"] > 0:
         mixes.append(v2.CutMix(alpha=float(node["cutmix_alpha"]), num_classes=num_classes))
-    return v2.RandomChoice(mixes) if mixes else None
+    return v2.RandomChoice(mixes)

@@ -3,17 +3,19 @@
 import inspect
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers, param_groups_layer_decay
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from fer.build import build, locate, refused
 from fer.errors import ConfigError, did_you_mean
 
+OF_TORCH = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+"""Those that timm's registry would take from torch as they are."""
 GROUPING = ("lr", "weight_decay", "backbone_lr_factor", "layer_decay")
 """The keys of the ``optimizer`` group that :func:`parameter_groups` takes."""
 
@@ -50,6 +52,8 @@ def parameter_groups(
     if backbone is not None:
         scales = {id(p): backbone_lr_factor for p in backbone.parameters()}
         if layer_decay is not None:
+            from timm.optim import param_groups_layer_decay  # timm takes a second, which most runs need not wait for
+
             for group in param_groups_layer_decay(backbone, layer_decay=layer_decay):
                 scales.update({id(p): backbone_lr_factor * group["lr_scale"] for p in group["params"]})
     undecayed = _no_weight_decay(net) | {f"backbone.{name}" for name in _no_weight_decay(backbone)}
@@ -84,6 +88,27 @@ def build_optimizer(node: Mapping[str, Any], groups: list[dict[str, Any]]) -> to
     """
     options = {key: value for key, value in node.items() if key not in GROUPING}
     name = options.pop("name")
+    create = _of_torch(name, options) or _of_timm(name, options)
+    try:
+        return create(groups, lr=node["lr"], weight_decay=node["weight_decay"], **options)
+    except Exception as error:  # each raises what it likes
+        raise refused("optimizer", node, name, error) from error
+
+
+def _of_torch(name: str, options: dict[str, Any]) -> Callable[..., torch.optim.Optimizer] | None:
+    """Return the optimiser of a name that timm's registry takes from torch as it is: most runs do without timm."""
+    found = OF_TORCH.get(name.lower())
+    if found is torch.optim.SGD:
+        options.update({"momentum": 0.9, "nesterov": True} | options)  # as timm's
+    if found and (unknown := options.keys() - inspect.signature(found).parameters.keys()):
+        raise ConfigError(f"optimizer.{min(unknown)}: {name} has no such option.")
+    return found
+
+
+def _of_timm(name: str, options: Mapping[str, Any]) -> Callable[..., torch.optim.Optimizer]:
+    """Return what builds one of timm's optimisers by its name."""
+    from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
+
     known = [str(known) for known in list_optimizers()]
     if name.lower() not in known:
         raise ConfigError(f"optimizer.name={name} is unknown.{did_you_mean(name, known)}")
@@ -92,10 +117,7 @@ def build_optimizer(node: Mapping[str, Any], groups: list[dict[str, Any]]) -> to
     for key, has in (("eps", info.has_eps), ("betas", info.has_betas), ("momentum", info.has_momentum)):
         if key in options and not has:
             raise ConfigError(f"optimizer.{key}: {name} has no such option.")
-    try:
-        return create_optimizer_v2(groups, opt=name, lr=node["lr"], weight_decay=node["weight_decay"], **options)
-    except Exception as error:  # each raises what it likes
-        raise refused("optimizer", node, name, error) from error
+    return partial(create_optimizer_v2, opt=name)
 
 
 def warmup_cosine(
