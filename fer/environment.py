@@ -134,7 +134,7 @@ def _torch_problem() -> str:
 
         # The compiled library alone: torchvision itself takes seconds, and few runs need it.
         if library := _operators():
-            torch.ops.load_library(library)
+            torch.ops.load_library(library)  # type: ignore[no-untyped-call, unused-ignore]
         else:
             import torchvision  # noqa: F401
 
