@@ -196,6 +196,8 @@ def _run_of(key: str, given: Path) -> Path | None:
     inside = given.parent if given.is_file() else given
     run = (inside.parent if given.is_file() or given.name == "checkpoints" else inside).resolve()
     hydra = run / ".hydra"
+    if metrics.is_of_ensemble(run):
+        raise FERError(f"{key}={given}: is an ensemble, which was not trained itself. Test it: fer.test ckpt={run}")
     if (run / run_record.FILE).exists() or hydra.is_dir() or (given.is_dir() and (run / "config.yaml").exists()):
         return run
     if key == "ckpt" and given.is_file():

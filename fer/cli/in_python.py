@@ -27,7 +27,7 @@ from fer.files.run_lock import OwnFolder
 Overrides = Mapping[str, Any] | Sequence[str]
 
 _FUNCTIONS = {"test": "evaluate"}  # of the commands whose function is not called as they are
-_FOUND = {"train": "metrics.json", "test": "metrics.json", "audit": "audit.json"}
+_FOUND = {"train": "metrics.json", "test": "metrics.json", "ensemble": "metrics.json", "audit": "audit.json"}
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ _OPTIONS: dict[str, Rule] = {
     "max_drop": Rule(at_least=0, at_most=1),
     "frame": Rule(choices=(None, "match")),
     "format": Rule(choices=("onnx", "torch_export", "safetensors")),
+    "choose": Rule(choices=("greedy", "all")),
     "select_by": Rule(choices=("score", "gap")),
     "tta": Rule(choices=("none", "flip", "shift", "tencrop")),
     "split": Rule(choices=(None, "train", "val", "test", "all")),

@@ -115,7 +115,9 @@ def _of_command(
             problems.append(f"{key}={shown(value)}: nothing reads this key.{hint}")
             continue
         needed = own[key] == "???"
-        annotation = "str" if needed else rule(key).annotation or _type_of(own[key])
+        annotation = rule(key).annotation or _type_of(own[key])
+        if needed:
+            annotation = (rule(key).annotation or "str").removesuffix(" | None")
         problems += wrong_value(key, value, rule(key), annotation)
         if key == "name" and training and value is None:
             problems.append("name=null: must be a text; the run's folder is called by it.")

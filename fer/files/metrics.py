@@ -1,8 +1,9 @@
 """``metrics.json``: what a training or a test scored. Imports nothing slow.
 
-Keys of both:
+Keys of all:
 
-- ``kind``: ``training`` or ``test``; ``format``: a number, see :data:`FORMAT`. Files of early versions have neither.
+- ``kind``: ``training``, ``test`` or ``ensemble``; ``format``: a number, see :data:`FORMAT`. Files of early
+  versions have neither.
 - ``name``: of the run; of the dataset, where a test has none. ``data``: the dataset's name. ``dataset``: what tells it
   from others of that name, see :class:`Dataset`.
 - ``checkpoint``: the file that was scored; ``checkpoint_mark``: what tells it from others, see
@@ -22,6 +23,12 @@ scores; ``restricted``: with the choice limited to common classes; ``clean``: wi
 ``seen``: how many those are; ``reframed``: with the images cut as those of training are, and the share in which a
 face was found for it (``faces_found``); ``slices``: attribute to value to averages.
 
+Of an ensemble: ``data``, ``split``, ``tta``, ``label_space`` and ``seen`` as of a test; ``choose`` and ``score``, how
+and by what members were chosen; ``members``: name, checkpoint, mark, score on validation, and whether each is in the
+average and in the soup; ``best``, ``average``, ``soup`` (null where there is none): ``members``, ``val`` (what they
+score on validation, null where nothing was chosen), and ``test``, ``restricted`` and ``clean`` as of a test.
+``checkpoint`` is the soup's.
+
 Scores are those of :func:`fer.scores.metrics.final_scores`.
 """
 
@@ -29,14 +36,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fer.files.text import read_json, write_json
 
 FILE = "metrics.json"
 FORMAT = 1
 """Raised when an older fer could not read a file."""
-Kind = Literal["training", "test"]
+Kind = Literal["training", "test", "ensemble"]
 
 
 def write(path: Path, kind: Kind, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +65,7 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: If it is no JSON object, or of a format that a newer fer writes.
     """
     metrics = read_json(path)
-    if metrics.get("kind") in ("training", "test"):
+    if metrics.get("kind") in get_args(Kind):
         number = metrics.get("format")
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise ValueError(f"its format is {str(number)[:40]!r}")
@@ -73,7 +80,15 @@ def read(path: Path) -> dict[str, Any]:
 def kind_of(metrics: Mapping[str, Any]) -> Kind | None:
     """Say what a file is of, from :func:`read`; None for another program's."""
     kind = metrics.get("kind", "training" if "best_score" in metrics else "test" if "label_space" in metrics else None)
-    return kind if kind in ("training", "test") else None
+    return kind if kind in get_args(Kind) else None
+
+
+def is_of_ensemble(folder: Path) -> bool:
+    """Say whether a folder is an ensemble's."""
+    try:
+        return kind_of(read(folder / FILE)) == "ensemble"
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)

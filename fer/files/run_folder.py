@@ -40,12 +40,21 @@ def write(run: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) 
     Raises:
         FERError: If the folder cannot be written.
     """
-    with writing(run / CONFIG) as file:
-        yaml.safe_dump(run_record.absolute(config), file, sort_keys=False)
+    write_config(run, config)
     run_record.write(run, run_record.of_this_command(config))
     (run / FAILURE).unlink(missing_ok=True)  # of a sweep's job that failed before
     with (run / ENVIRONMENT).open("a") as file:
         file.write(json.dumps(environment) + "\n")
+
+
+def write_config(run: Path, config: Mapping[str, Any]) -> None:
+    """Write a resolved config, with whole paths.
+
+    Raises:
+        FERError: If the folder cannot be written.
+    """
+    with writing(run / CONFIG) as file:
+        yaml.safe_dump(run_record.absolute(config), file, sort_keys=False)
 
 
 def refuse_used(folder: Path, result: str) -> None:

@@ -75,8 +75,8 @@ def _read(folder: Path, trained: dict[Path, Run], tests: list[Test], skipped: li
     """Read a run or a test; its other files may be damaged."""
     metrics = metrics_file.read(folder / metrics_file.FILE)
     kind = metrics_file.kind_of(metrics)
-    if kind is None:
-        return  # another program's
+    if kind is None or kind == "ensemble":
+        return  # another program's; an ensemble is no run, and a test of its soup stands for it
     metrics_file.check(metrics, reported())
     config: Mapping[str, Any] = {}
     history: Mapping[str, Sequence[float]] = {}

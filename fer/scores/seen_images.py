@@ -1,6 +1,6 @@
 """Which tested images the model has seen: a checkpoint carries fingerprints of the images that fitted and chose it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,27 @@ def _ever(carried: Mapping[str, Any], split: str) -> npt.NDArray[np.uint8]:
     """Return the fingerprints of a split's images, now and in earlier stages of the training."""
     parts = [carried[key].numpy() for key in (split, _EARLIER + split) if key in carried]
     return np.concatenate(parts) if parts else fingerprints(np.empty((0, 1, 1), dtype=np.uint8))
+
+
+def merged(several: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """Return what several checkpoints carry, as if of one that saw all of their images; None if all carry nothing.
+
+    Args:
+        several: What stands at :data:`KEY` in each, None for one that carries nothing.
+    """
+    carried = [one for one in several if one is not None]
+    if not carried:
+        return None
+    found: dict[str, Any] = {
+        "dataset": ", ".join(dict.fromkeys(one["dataset"] for one in carried)),
+        "selected_on_test": any(one["selected_on_test"] for one in carried),
+    }
+    for split in ("train", "val"):
+        prints = np.concatenate([_ever(one, split) for one in carried])
+        found[split] = torch.from_numpy(np.unique(prints, axis=0))
+    if len(carried) < len(several) or any(one.get(UNKNOWN) for one in carried):
+        found[UNKNOWN] = True
+    return found
 
 
 def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Seen:

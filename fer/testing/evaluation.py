@@ -127,7 +127,7 @@ def write(
     metrics = _what_was_tested(config, answers, datamodule, seen) | {
         "checkpoint_mark": mark,
         "label_space": space.as_dict(),
-        **_scores(answers, space, seen, options),
+        **all_scores(answers, space, seen, options),
         "slices": _slices(datamodule, answers, space, options),
         calibration.KEY: calibration.compared(answers.probabilities, calm, answers.labels, temperature),
     }
@@ -190,7 +190,7 @@ def scored(predictions: Predictions, space: LabelSpace, seen: Seen) -> tuple[npt
     return kept, answers, replace(seen, fitted=seen.fitted[kept], exact=seen.exact[kept], chose=seen.chose[kept])
 
 
-def _scores(answers: Predictions, space: LabelSpace, seen: Seen, options: Mapping[str, int]) -> dict[str, Any]:
+def all_scores(answers: Predictions, space: LabelSpace, seen: Seen, options: Mapping[str, int]) -> dict[str, Any]:
     """Score all images, the choice limited to common classes, and the images that the model has not seen."""
     p, labels = answers.probabilities, answers.labels
     found: dict[str, Any] = {"test": final_scores(p, labels, space.classes, **options)}

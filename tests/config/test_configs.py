@@ -26,6 +26,7 @@ REQUIRED = {
 COMMANDS = {
     "test": ["ckpt=x"],
     "report": [],
+    "ensemble": ["runs=x"],
     "audit": ["data=synthetic"],
     "faces": ["source=x", "to=y"],
     "predict": [],
