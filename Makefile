@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint docs benchmark constraints clean
+.PHONY: help setup train demo test lint docs benchmark constraints clean
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [ARGS="..."] [PYTHON=python3.12]'; echo
@@ -19,6 +19,15 @@ setup: $(READY) ## make .venv and install everything into it (nothing to do when
 
 train: setup ## train: make train ARGS="..."
 	@$(BIN)/python -m fer.train $(ARGS)
+
+# The newest run is shown. Where there is none, half of the usual epochs make one that knows drawn faces.
+demo: setup ## show the newest run in a web page; trains one on drawn faces if there is none
+	@newest() { ls -t outputs/*/*/checkpoints/best.ckpt 2>/dev/null | head -n 1; }; \
+	if [ -z "$$(newest)" ]; then \
+		echo 'There is no run yet. Training one on drawn faces takes a minute or two ...'; \
+		$(BIN)/python -m fer.train name=demo trainer.max_epochs=5 || exit; \
+	fi; \
+	$(BIN)/python -m fer.demo ckpt="$$(newest)" $(ARGS)
 
 test: setup ## run the tests, several at a time
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)

@@ -1,6 +1,10 @@
 """Packages that only some options need, and how they are installed. Imports nothing slow."""
 
-_EXTRAS = {"optuna": "sweep", "joblib": "sweep", "submitit": "cluster"}
+import importlib.util
+
+from fer.errors import FERError
+
+_EXTRAS = {"optuna": "sweep", "joblib": "sweep", "submitit": "cluster", "starlette": "demo", "uvicorn": "demo"}
 OPTIONAL_PACKAGES = (*_EXTRAS, "wandb", "mlflow", "comet_ml", "neptune", "deepspeed", "torch_xla")
 """Modules that a plain installation lacks."""
 
@@ -15,3 +19,18 @@ def missing_package(module: str) -> str:
     package = f"'fer-lightning[{extra}]'" if extra else module.partition(".")[0].replace("_", "-")
     more = f" (or, in a checkout: pip install -e '.[{extra}]')" if extra else ""
     return f"this needs the package {module}, which is not installed: pip install {package}{more}"
+
+
+def need(what: str, *modules: str) -> None:
+    """Refuse what cannot be done without packages that are not installed.
+
+    Args:
+        what: Who needs them, for the message.
+        modules: What is imported of them.
+
+    Raises:
+        FERError: With the command that installs the first that is missing.
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise FERError(f"{what}: {missing_package(module)}")

@@ -65,8 +65,9 @@ def known(words: list[str]) -> bool:
     if words[0] == "make":
         return len(words) == 1 or re.search(rf"^{words[1]}:.*## ", (REPO / "Makefile").read_text(), re.M) is not None
     if words[:2] == ["pip", "install"]:
-        extras = re.findall(r"\[(.*)\]", " ".join(words))
-        return not extras or re.search(rf"^{extras[0]} = \[", (REPO / "pyproject.toml").read_text(), re.M) is not None
+        extras = [name for found in re.findall(r"\[(.*)\]", " ".join(words)) for name in found.split(",")]
+        text = (REPO / "pyproject.toml").read_text()
+        return all(re.search(rf"^{name} = \[", text, re.M) for name in extras)
     if words[:3] == ["python", "-m", "benchmarks"]:
         return all((REPO / "benchmarks" / f"{word}.py").is_file() for word in words[3:])
     if words[0] == "python" and words[1].endswith(".py"):

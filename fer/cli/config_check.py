@@ -237,10 +237,10 @@ def _missing_runs(config: Mapping[str, Any]) -> list[str]:
 
 
 def _missing_checkpoint(config: Mapping[str, Any]) -> list[str]:
-    if config.get("ckpt") is None or Path(config["ckpt"]).expanduser().exists():
-        return []
     return [
-        f"ckpt={config['ckpt']}: no such file or folder. A run keeps best.ckpt and last.ckpt in its checkpoints folder."
+        f"{key}={config[key]}: no such file or folder. A run keeps best.ckpt and last.ckpt in its checkpoints folder."
+        for key in ("ckpt", "compare")
+        if config.get(key) is not None and not Path(config[key]).expanduser().exists()
     ]
 
 

@@ -1,9 +1,7 @@
 """Which packages a format needs. Imports nothing slow."""
 
-import importlib.util
-
-from fer.errors import ConfigError, FERError
-from fer.extras import missing_package
+from fer import extras
+from fer.errors import ConfigError
 
 _NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "safetensors": ("safetensors",)}
 
@@ -17,6 +15,4 @@ def need(format_name: str, int8: bool) -> None:
     """
     if int8 and format_name != "onnx":
         raise ConfigError(f"int8=true: is for format=onnx alone, not for format={format_name}.")
-    for package in _NEEDED[format_name]:
-        if importlib.util.find_spec(package) is None:
-            raise FERError(f"format={format_name}: {missing_package(package)}")
+    extras.need(f"format={format_name}", *_NEEDED[format_name])

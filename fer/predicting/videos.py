@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from fer.errors import ConfigError
 from fer.framing.face import Face
-from fer.predicting import drawing
 from fer.predicting.faces import FaceEmotion
+from fer.predicting.film import Film
 from fer.predicting.model import Model
-from fer.predicting.photographs import PICTURES, Told, free_name
+from fer.predicting.photographs import Told
 from fer.predicting.pictures import Picture
 from fer.predicting.record import Record
 from fer.predicting.sources import open_video
@@ -124,6 +124,15 @@ class _Reader:
         self._thread.join(timeout=5)
 
 
+class Seen(NamedTuple):
+    """One frame, and what the model says of its faces."""
+
+    frame: Frame
+    faces: list[FaceEmotion]
+    tracks: list[int | None]
+    """The number of each face's track."""
+
+
 class _Placed(NamedTuple):
     frame: Frame
     faces: list[Face]
@@ -157,24 +166,23 @@ def run(
         record.end(source, 0, 0, said)
         return 0
     before, frames = record.faces, 0
-    film = _Film(record.folder, name, reader.rate, isinstance(source, int)) if options.annotated else None
+    film = Film(record.folder, name, reader.rate, isinstance(source, int)) if options.annotated else None
     smoothing = Smoothing(options.smooth)
-    waiting: list[_Placed] = []
     try:
-        for placed in _placed(model, reader):
-            waiting.append(placed)
-            frames += 1
-            if len(waiting) >= _TOGETHER or sum(len(one.faces) for one in waiting) >= model.batch_size:
-                _settle(model, name, waiting, record, smoothing, film, options.min_confidence)
-                waiting = []
-                tick(frames, reader.promised)
+        for waiting in _together(model, reader):
+            for seen in _answered(model, waiting, smoothing, options.min_confidence):
+                record.add(name, seen.faces, seen.frame.number, seen.frame.seconds, seen.tracks)
+                if film:
+                    film.write(*seen)
+            record.flush()
+            frames += len(waiting)
+            tick(frames, reader.promised)
     except KeyboardInterrupt:
         if not isinstance(source, int):
             raise
         log.info("stopped")  # which is how a camera's recording ends
     finally:
         reader.close()
-        _settle(model, name, waiting, record, smoothing, film, options.min_confidence)
         if film:
             film.close()
     fault = _ended_early(frames, reader.promised, options, reader.rate)
@@ -184,6 +192,41 @@ def run(
         told.nobody(name)
     record.end(name, record.faces - before, frames, fault)
     return frames
+
+
+class Watch:
+    """A video's frames one by one, each with its faces; it is closed by :meth:`close`.
+
+    Args:
+        model: The model.
+        path: The video.
+        options: How; nothing is written.
+
+    Attributes:
+        rate: Frames a second.
+        promised: Number of frames that the file claims to hold.
+
+    Raises:
+        ConfigError: If it cannot be opened.
+    """
+
+    def __init__(self, model: Model, path: Path, options: Options) -> None:
+        self._model, self._options = model, options
+        self._reader = _Reader(open_video(path), False, model, options)
+        self.rate, self.promised = self._reader.rate, self._reader.promised
+
+    def __iter__(self) -> Iterator[Seen]:
+        smoothing = Smoothing(self._options.smooth)
+        for waiting in _together(self._model, self._reader):
+            yield from _answered(self._model, waiting, smoothing, self._options.min_confidence)
+
+    def fault(self, frames: int) -> str:
+        """Say that a video of which so many frames were seen ended before its own end; nothing if it did not."""
+        return _ended_early(frames, self.promised, self._options, self.rate)
+
+    def close(self) -> None:
+        """End the reading, at any time."""
+        self._reader.close()
 
 
 def _ended_early(frames: int, promised: int, options: Options, rate: float) -> str:
@@ -214,11 +257,23 @@ def _placed(model: Model, reader: _Reader) -> Iterator[_Placed]:
         yield _Placed(frame, faces, numbers)
 
 
-def _settle(
-    model: Model, name: Path | str, waiting: list[_Placed], record: Record, smoothing: Smoothing,
-    film: "_Film | None", min_confidence: float,
-) -> None:  # fmt: skip
-    """Apply the network to the faces of several frames together, and write what it says."""
+def _together(model: Model, reader: _Reader) -> Iterator[list[_Placed]]:
+    """Yield frames by several, whose faces go through the network together; what stops the reading comes after them."""
+    waiting: list[_Placed] = []
+    try:
+        for placed in _placed(model, reader):
+            waiting.append(placed)
+            if len(waiting) >= _TOGETHER or sum(len(one.faces) for one in waiting) >= model.batch_size:
+                yield waiting
+                waiting = []
+    except (Exception, KeyboardInterrupt):
+        yield waiting
+        raise
+    yield waiting
+
+
+def _answered(model: Model, waiting: list[_Placed], smoothing: Smoothing, min_confidence: float) -> Iterator[Seen]:
+    """Apply the network to the faces of several frames together."""
     found = [
         model.find(Picture(frame.image))
         if model.detector is None
@@ -228,59 +283,4 @@ def _settle(
     rows = iter(model.classify([item.crop for items in found for item in items]))
     for (frame, _, tracks), items in zip(waiting, found, strict=True):
         smooth = [smoothing(track, frame.seconds, next(rows)) for track in tracks]
-        faces = [model.face(item, p, min_confidence) for item, p in zip(items, smooth, strict=True)]
-        record.add(name, faces, frame.number, frame.seconds, tracks)
-        if film:
-            film.write(frame, faces, tracks)
-    record.flush()
-
-
-class _Film:
-    """The annotated video, opened with its first frames."""
-
-    def __init__(self, folder: Path, name: Path | str, rate: float, live: bool) -> None:
-        self.folder, self.name, self.rate, self.live = folder / PICTURES, name, rate, live
-        self._writer: cv2.VideoWriter | None = None
-        self._first: list[npt.NDArray[np.uint8]] = []
-        self._size = (0, 0)
-
-    def write(self, frame: Frame, faces: list[FaceEmotion], tracks: list[int | None]) -> None:
-        """Add a frame."""
-        image = drawing.annotated(frame.image, faces, tracks)
-        if self._writer is None:
-            self._first.append(image)
-            if self.live and len(self._first) < _TOGETHER:
-                return  # a camera's own word for its rate is not to be trusted: measured
-            rate = (len(self._first) - 1) / frame.seconds if self.live and frame.seconds > 0 else self.rate
-            self._begin(image, rate)
-            return
-        self._add(image)
-
-    def _begin(self, image: npt.NDArray[np.uint8], rate: float) -> None:
-        path = free_name(self.folder, self.name, ".mp4")
-        rate = round(float(np.clip(rate, 1, 120)), 2)  # MPEG-4 knows no finer steps
-        self._size = image.shape[1] // 2 * 2, image.shape[0] // 2 * 2  # which most players want even
-        try:
-            self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            log.warning("%s: %s; no annotated video is written.", str(self.folder), str(error.strerror))
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, self._size)  # type: ignore[attr-defined]
-        if not self._writer.isOpened():
-            log.warning("%s: OpenCV cannot write this video; the table is written all the same.", str(path))
-        for one in self._first:
-            self._add(one)
-        self._first = []
-
-    def _add(self, image: npt.NDArray[np.uint8]) -> None:
-        assert self._writer is not None
-        width, height = self._size
-        if image.shape[0] < height or image.shape[1] < width:
-            image = np.asarray(cv2.resize(image, self._size), np.uint8)
-        self._writer.write(cv2.cvtColor(image[:height, :width], cv2.COLOR_RGB2BGR))
-
-    def close(self) -> None:
-        """End the video."""
-        if self._first:
-            self._begin(self._first[0], self.rate)
-        if self._writer is not None:
-            self._writer.release()
+        yield Seen(frame, [model.face(item, p, min_confidence) for item, p in zip(items, smooth, strict=True)], tracks)
