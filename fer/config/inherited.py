@@ -6,7 +6,7 @@ from typing import Any
 from fer.config.groups import flat
 from fer.config.option_values import shown
 
-WEIGHTS: Mapping[str, Any] = {"pretrained": False, "checkpoint_path": None, "prefix": None, "rename": {}}
+WEIGHTS: Mapping[str, Any] = {"pretrained": False, "checkpoint_path": None, "prefix": None, "rename": None}
 """A network's options that say where weights come from, and their values where those of a parent follow."""
 MAY_CHANGE = ("freeze", "dropout", "head.dropout")
 """Options of a network that a child may have otherwise: its tensors are the same."""

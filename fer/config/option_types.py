@@ -19,6 +19,7 @@ from fer.config import signatures
 from fer.config.option_rules import rule
 from fer.config.option_values import shown, wrong_value
 from fer.errors import did_you_mean
+from fer.extras import PRETRAINED, missing_package
 
 # The groups that a training composes; the key of each has to be there.
 GROUPS = ("data", "transforms", "model", "optimizer", "scheduler", "loss", "mixup", "trainer", "callbacks", "logger")
@@ -195,6 +196,11 @@ def _packages(config: Mapping[str, Any]) -> list[str]:
         for name, node in (config.get(group) or {}).items() if isinstance(config.get(group), Mapping) else ():
             target = str(node.get("_target_", "")).rpartition(".")[2] if isinstance(node, Mapping) else ""
             problems += _package(f"{group}.{name}", target, _PACKAGES.get(target))
+    model = config.get("model")
+    if isinstance(model, Mapping) and not any((model.get("checkpoint_path"), config.get("ckpt"), config.get("init"))):
+        weights = PRETRAINED.get(str(model.get("name"))) if model.get("pretrained") is True else None
+        if weights and importlib.util.find_spec(weights) is None:
+            problems.append(f"model.pretrained=true: {missing_package(weights)}")
     trainer = config.get("trainer")
     if isinstance(trainer, Mapping):
         if trainer.get("accelerator") == "tpu":

