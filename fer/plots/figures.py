@@ -143,14 +143,15 @@ def gallery_figure(
     """Draw images in a grid, each over its caption.
 
     Args:
-        images: uint8 of shape (H, W) or (H, W, 3).
+        images: uint8 of shape (H, W) or (H, W, 3), of one shape or nearly.
         captions: What stands below each.
         title: What the gallery is of.
         stamp: What must not be overlooked.
     """
-    columns = min(6, max(2, len(images)))
+    wide = max(1.0, images[0].shape[1] / images[0].shape[0]) if len(images) else 1.0
+    columns = min(round(6 / wide), max(2, len(images))) or 1
     rows = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(2.3 * columns, 2.6 * rows + 0.7), layout="constrained")
+    figure = Figure(figsize=(2.3 * wide * columns, 2.6 * rows + 0.7), layout="constrained")
     figure.suptitle(plain(title, keep="\n"), fontsize=12)
     _stamp(figure, stamp)
     _images(figure, (rows, columns), images, captions, fontsize=9, y=0, verticalalignment="top", pad=-4)

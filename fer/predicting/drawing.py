@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import matplotlib
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from fer.display import plain
+from fer.plots.heat import heated
 
 if TYPE_CHECKING:
     from fer.predicting.faces import FaceEmotion
@@ -23,10 +25,11 @@ _READABLE = 240  # pixels of a picture's longer side
 
 
 def face_figure(face: "FaceEmotion") -> Figure:
-    """Draw what a model looked at beside each class's probability."""
+    """Draw what a model looked at, with its heat map if there is one, beside each class's probability."""
     figure = Figure(figsize=(6, 2.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
-    left.imshow(face.crop, cmap="gray", vmin=0, vmax=255)
+    shown = face.crop if face.heat_map is None else heated(face.crop, face.heat_map)
+    left.imshow(shown, cmap="gray", vmin=0, vmax=255)
     left.set(xticks=[], yticks=[])
     left.set_title(plain(face.said), fontsize=11)
     names = list(face.probabilities)
@@ -88,6 +91,35 @@ def annotated(
         draw.rectangle((x, y, x + width, y + height), fill=colour)
         draw.text((x + size // 4, y + size // 8), text, font=font, fill=_legible_on(colour))
     return np.asarray(drawn)
+
+
+def explained(
+    image: npt.NDArray[np.uint8],
+    faces: "Sequence[FaceEmotion]",
+    places: Sequence[npt.NDArray[np.float64]],
+    scale: float = 1.0,
+) -> npt.NDArray[np.uint8]:
+    """Draw faces' heat maps, boxes and emotions into a picture.
+
+    Args:
+        image: uint8 of shape (H, W, 3).
+        faces: Its faces, with heat maps.
+        places: Where the crop of each lies, from :class:`fer.predicting.model.Found`.
+        scale: See :func:`annotated`.
+
+    Returns:
+        As of :func:`annotated`.
+    """
+    height, width = image.shape[:2]
+    heat = np.zeros((height, width), np.float32)
+    for face, place in zip(faces, places, strict=True):
+        assert face.heat_map is not None
+        down, across = face.heat_map.shape
+        matrix = place * (scale, scale, 1) * np.array(((across,), (down,)))  # from these pixels to the heat map's
+        matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5  # OpenCV counts from the middle of the first pixel
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        heat = np.maximum(heat, cv2.warpAffine(face.heat_map, matrix, (width, height), flags=flags))
+    return annotated(heated(image, heat), faces, scale=scale)
 
 
 def _legible_on(colour: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -30,6 +30,7 @@ class ExportedNetwork:
         preprocess: What the model wants to see; an ONNX file does all of it by itself.
         name: The network's name.
         device: Always the CPU.
+        net: The network in torch, of safetensors; None of ONNX.
     """
 
     device = torch.device("cpu")
@@ -43,6 +44,7 @@ class ExportedNetwork:
             self.preprocess = Preprocessing.from_dict(self.content["preprocessing"])
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise FERError(f"{folder / export.FILE}: its preprocessing cannot be used ({error}).") from error
+        self.net: torch.nn.Module | None = None
         self.name = str(self.content.get("network", self.path.stem))
         self._run: Callable[[Tensor], Tensor]
         if self.path.suffix == ".onnx":
@@ -97,7 +99,7 @@ class ExportedNetwork:
             raise FERError(f"{self.path}: cannot be used: {reason}") from error
         except Exception as error:  # safetensors' own, which has no public base
             raise FERError(f"{self.path}: cannot be read ({str(error).splitlines()[0][:200]}).") from error
-        net.eval()
+        self.net = net.eval()
         temperature = float(self.content.get("temperature", 1.0))
 
         def run(images: Tensor) -> Tensor:

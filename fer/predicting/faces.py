@@ -23,6 +23,8 @@ class FaceEmotion:
         emotion: The most probable class; None if its probability is below ``min_confidence``.
         probabilities: Each class's probability, by its name, in the model's order; calibrated if the run was.
         crop: What the model looked at, uint8 of shape (S, S) or (S, S, 3).
+        heat_map: Where in the crop is what speaks for the most probable class, float32 of shape (S, S) from 0 to 1;
+            None unless it was asked for by ``explain=True``.
     """
 
     box: tuple[float, float, float, float]
@@ -31,6 +33,7 @@ class FaceEmotion:
     emotion: str | None
     probabilities: dict[str, float]
     crop: npt.NDArray[np.uint8] = field(repr=False)
+    heat_map: npt.NDArray[np.float32] | None = field(default=None, repr=False)
 
     @property
     def said(self) -> str:
@@ -43,7 +46,7 @@ class FaceEmotion:
         return max(self.probabilities.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data, ready for JSON: all but the crop."""
+        """Return plain data, ready for JSON: all but the crop and its heat map."""
         return {
             "box": [round(float(value), 2) for value in self.box],
             "landmarks": None if self.landmarks is None else self.landmarks.astype(float).round(2).tolist(),
@@ -54,7 +57,7 @@ class FaceEmotion:
         }
 
     def plot(self) -> "Figure":
-        """Draw what the model looked at beside each class's probability."""
+        """Draw what the model looked at, with its heat map if there is one, beside each class's probability."""
         from fer.predicting.drawing import face_figure
 
         return face_figure(self)

@@ -1,6 +1,6 @@
 """A trained model as a Python object: ``fer.load("outputs/<name>/<time>").predict("photo.jpg")``."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -10,9 +10,10 @@ import torch
 
 from fer.errors import ConfigError, FERError
 from fer.files.export import is_export
-from fer.framing.crop import DEFAULT_MARGIN, crop
+from fer.framing.crop import DEFAULT_MARGIN, cut, placement
 from fer.framing.detectors import DEFAULT, build_detector
 from fer.framing.face import Detector, Face
+from fer.models.grad_cam import GradCam
 from fer.predicting import pictures
 from fer.predicting.exported import ExportedNetwork
 from fer.predicting.faces import FaceEmotion
@@ -32,6 +33,8 @@ class Found(NamedTuple):
     """In the original picture's pixels."""
     crop: npt.NDArray[np.uint8]
     """uint8 of shape (S, S) or (S, S, 3), as :meth:`Model.classify` takes it."""
+    place: npt.NDArray[np.float64]
+    """Where the crop lies, float64 of shape (2, 3): from the original's pixels (x, y, 1) to shares of its side."""
 
 
 class Model:
@@ -55,6 +58,7 @@ class Model:
     ) -> None:
         self.module, self.detector, self.margin, self.batch_size = module, detector, margin, batch_size
         self.temperature = temperature
+        self._cam: GradCam | None = None  # made when it is first asked for
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -66,10 +70,14 @@ class Model:
         return f"<fer model: {name}, {len(self.classes)} classes: {', '.join(self.classes)}>"
 
     @overload
-    def predict(self, images: Sequence[Any], min_confidence: float = 0.0) -> list[list[FaceEmotion]]: ...
+    def predict(
+        self, images: Sequence[Any], min_confidence: float = 0.0, explain: bool = False
+    ) -> list[list[FaceEmotion]]: ...
     @overload
-    def predict(self, images: Any, min_confidence: float = 0.0) -> list[FaceEmotion]: ...
-    def predict(self, images: Any, min_confidence: float = 0.0) -> list[FaceEmotion] | list[list[FaceEmotion]]:
+    def predict(self, images: Any, min_confidence: float = 0.0, explain: bool = False) -> list[FaceEmotion]: ...
+    def predict(
+        self, images: Any, min_confidence: float = 0.0, explain: bool = False
+    ) -> list[FaceEmotion] | list[list[FaceEmotion]]:
         """Find the faces of one picture or of several, and say which emotion each shows.
 
         Args:
@@ -77,21 +85,75 @@ class Model:
                 or grey, uint8 or floats from 0 to 1 (see :func:`fer.predicting.pictures.given`); OpenCV's are BGR:
                 ``image[:, :, ::-1]``.
             min_confidence: Where the most probable class is less probable than this, the emotion is None.
+            explain: Whether each face gets its ``heat_map``: see :meth:`explain`.
 
         Returns:
             The faces of the picture, the one that the detector is surest of first; of several pictures a list for each.
 
         Raises:
-            FERError: If a picture cannot be read, or its values could be meant in two ways.
+            FERError: If a picture cannot be read, its values could be meant in two ways, or the model cannot be
+                explained.
         """
         if not 0 <= min_confidence <= 1:
             raise ConfigError(f"min_confidence={min_confidence}: must be from 0 to 1.")
         several = isinstance(images, list | tuple)
         found = [self.find(self._picture(image)) for image in (images if several else [images])]
-        probabilities = self.classify([item.crop for faces in found for item in faces])
+        crops = [item.crop for faces in found for item in faces]
+        probabilities = self.classify(crops)
         rows = iter(probabilities)
-        result = [[self.face(item, next(rows), min_confidence) for item in faces] for faces in found]
+        maps = iter(self.heat_maps(crops, probabilities.argmax(1).tolist()) if explain else [None] * len(crops))
+        result = [[self.face(item, next(rows), min_confidence, next(maps)) for item in faces] for faces in found]
         return result if several else result[0]
+
+    def explain(self, face: FaceEmotion | npt.NDArray[np.uint8], emotion: str | None = None) -> npt.NDArray[np.float32]:
+        """Show where in a face the model finds what speaks for an emotion, by Grad-CAM.
+
+        Args:
+            face: A face of :meth:`predict`, or the crop of one, uint8 of shape (H, W) or (H, W, 3).
+            emotion: One of the model's classes; None for the one that it finds most probable.
+
+        Returns:
+            A heat map of the crop, float32 of shape (H, W) from 0 to 1; all 0 where nothing speaks for the emotion.
+
+        Raises:
+            ConfigError: If the model has no such class.
+            FERError: If the model cannot be explained: it is an ONNX file, its network has no feature map, or captum
+                is not installed.
+        """
+        if emotion is not None and emotion not in self.classes:
+            raise ConfigError(f"emotion={emotion}: the model knows {', '.join(self.classes)}.")
+        crop = face.crop if isinstance(face, FaceEmotion) else face
+        best = int(self.classify([crop])[0].argmax()) if emotion is None else self.classes.index(emotion)
+        return self.heat_maps([crop], [best])[0]
+
+    def heat_maps(
+        self, crops: Sequence[npt.NDArray[np.uint8]], classes: Sequence[int]
+    ) -> list[npt.NDArray[np.float32]]:
+        """Show where in faces the model finds what speaks for a class: :meth:`explain` for many at once.
+
+        Args:
+            crops: Faces, uint8 of shape (H, W) or (H, W, 3), of any sizes.
+            classes: Each one's class, by its place in :attr:`classes`.
+
+        Returns:
+            A heat map of each, float32 of shape (H, W) from 0 to 1.
+
+        Raises:
+            FERError: If the model cannot be explained.
+        """
+        if self.module.net is None:
+            raise FERError(
+                f"explain: {self.module.name} is an ONNX file, without the gradients that Grad-CAM needs. Load the "
+                f"run, its checkpoint, or an export with format=safetensors."
+            )
+        self._cam = self._cam or GradCam(self.module.net, self.module.preprocess, self.module.name)
+        done: list[npt.NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(crops)
+        for batch in self._batches(crops):
+            images = torch.from_numpy(np.stack([crops[number] for number in batch]))
+            maps = self._cam(images, [classes[number] for number in batch]).cpu().numpy()
+            for number, one in zip(batch, maps, strict=True):
+                done[number] = one
+        return done
 
     def _picture(self, image: Any) -> Picture:
         if isinstance(image, str | Path):
@@ -113,16 +175,19 @@ class Model:
         if self.detector is None:
             width, height = picture.size
             face = Face((0.0, 0.0, float(width), float(height)), None, 1.0)
-            return [Found(face, pictures.whole(picture, preprocess.image_size, preprocess.fit))]
+            pixels = pictures.whole(picture, preprocess.image_size, preprocess.fit)
+            return [Found(face, pixels, pictures.place_of_whole(picture, preprocess.fit))]
         return [self.cut(picture, face) for face in self.detector.detect(picture.rgb)]
 
     def cut(self, picture: Picture, face: Face) -> Found:
         """Cut a face out of a picture, in whose pixels it is given."""
         preprocess = self.module.preprocess
-        pixels = crop(picture.pixels, face, preprocess.image_size, preprocess.framing, self.margin)
+        place = placement(face, preprocess.framing, self.margin)
+        pixels = cut(picture.pixels, place, preprocess.image_size)
         box = tuple(float(value * picture.scale) for value in face.box)
         landmarks = None if face.landmarks is None else face.landmarks * np.float32(picture.scale)
-        return Found(Face(box, landmarks, face.score), pixels)  # type: ignore[arg-type]
+        in_original = place * np.array((1 / picture.scale, 1 / picture.scale, 1))
+        return Found(Face(box, landmarks, face.score), pixels, in_original)  # type: ignore[arg-type]
 
     def classify(self, crops: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         """Apply the network.
@@ -134,30 +199,38 @@ class Model:
             Calibrated probabilities, float32 of shape (N, C).
         """
         done = np.zeros((len(crops), len(self.classes)), np.float32)
+        for batch in self._batches(crops):
+            images = torch.from_numpy(np.stack([crops[number] for number in batch]))
+            with torch.inference_mode():
+                done[batch] = self.module.probabilities(images.to(self.module.device)).cpu().numpy()
+        return calibrated(done, self.temperature)
+
+    def _batches(self, crops: Sequence[npt.NDArray[np.uint8]]) -> Iterator[list[int]]:
+        """Yield the places of crops that may stand in one batch, those of one shape."""
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for number, one in enumerate(crops):
             by_shape.setdefault(one.shape, []).append(number)
         for numbers in by_shape.values():
             for start in range(0, len(numbers), self.batch_size):
-                batch = numbers[start : start + self.batch_size]
-                images = torch.from_numpy(np.stack([crops[number] for number in batch]))
-                with torch.inference_mode():
-                    done[batch] = self.module.probabilities(images.to(self.module.device)).cpu().numpy()
-        return calibrated(done, self.temperature)
+                yield numbers[start : start + self.batch_size]
 
-    def face(self, found: Found, probabilities: npt.NDArray[np.float32], min_confidence: float = 0.0) -> FaceEmotion:
+    def face(
+        self, found: Found, probabilities: npt.NDArray[np.float32], min_confidence: float = 0.0,
+        heat_map: npt.NDArray[np.float32] | None = None,
+    ) -> FaceEmotion:  # fmt: skip
         """Put together what is known of a face.
 
         Args:
             found: The face.
             probabilities: float32 of shape (C,).
             min_confidence: See :meth:`predict`.
+            heat_map: See :class:`fer.predicting.faces.FaceEmotion`.
         """
         best = int(probabilities.argmax())
         emotion = self.classes[best] if probabilities[best] >= min_confidence else None
         score = found.face.score if self.detector else None
         named = {name: float(value) for name, value in zip(self.classes, probabilities, strict=True)}
-        return FaceEmotion(found.face.box, found.face.landmarks, score, emotion, named, found.crop)
+        return FaceEmotion(found.face.box, found.face.landmarks, score, emotion, named, found.crop, heat_map)
 
 
 def load(

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 PICTURES = "annotated"
 """The folder of annotated pictures and videos, in that of the prediction."""
+
+EXPLAINED = "explained"
+"""The folder of the same pictures with heat maps."""
 
 _AHEAD = 3  # pictures for each thread that may wait for the network
 _TOLD = 20  # faces, and pictures without one, that are told on the terminal
@@ -81,7 +84,7 @@ class Looked(NamedTuple):
 
 def run(
     model: Model, paths: Iterable[Path], record: Record, told: Told, threads: int, annotated: int,
-    min_confidence: float, tick: Callable[[], Any],
+    min_confidence: float, explain: bool, tick: Callable[[], Any],
 ) -> None:  # fmt: skip
     """Predict pictures.
 
@@ -93,6 +96,7 @@ def run(
         threads: Pictures that are decoded and searched at once, beside the network.
         annotated: At most so many annotated pictures are written.
         min_confidence: Below this an emotion is undecided.
+        explain: Whether heat maps are drawn too, for those that are annotated.
         tick: Called for each picture that is done.
     """
     drawn = _Drawn(record.folder, annotated)
@@ -121,19 +125,23 @@ def run(
         waiting.append(looked)
         faces += len(looked.found)
         if faces >= model.batch_size or len(waiting) >= model.batch_size:
-            _settle(model, waiting, record, told, drawn, min_confidence, tick)
+            _settle(model, waiting, record, told, drawn, min_confidence, explain, tick)
             waiting, faces = [], 0
-    _settle(model, waiting, record, told, drawn, min_confidence, tick)
+    _settle(model, waiting, record, told, drawn, min_confidence, explain, tick)
 
 
 def _settle(
     model: Model, waiting: list[Looked], record: Record, told: Told, drawn: "_Drawn", min_confidence: float,
-    tick: Callable[[], Any],
+    explain: bool, tick: Callable[[], Any],
 ) -> None:  # fmt: skip
     """Apply the network to the faces of several pictures together, and write what it says."""
     rows = iter(model.classify([item.crop for looked in waiting for item in looked.found]))
     for looked in waiting:
-        faces = [model.face(item, next(rows), min_confidence) for item in looked.found]
+        p = [next(rows) for _ in looked.found]
+        maps: Sequence[npt.NDArray[np.float32] | None] = [None] * len(p)
+        if explain and looked.picture is not None and drawn.wanted():
+            maps = model.heat_maps([item.crop for item in looked.found], [int(one.argmax()) for one in p])
+        faces = [model.face(one, of, min_confidence, heat) for one, of, heat in zip(looked.found, p, maps, strict=True)]
         record.add(looked.path, faces)
         for face in faces:
             told.face(looked.path, face)
@@ -142,7 +150,7 @@ def _settle(
         elif not faces:
             told.nobody(looked.path)
         if looked.picture is not None:
-            drawn.write(looked.path, looked.picture, faces)
+            drawn.write(looked.path, looked.picture, faces, [item.place for item in looked.found])
         record.end(looked.path, len(faces), error=looked.error)
         tick()
 
@@ -173,17 +181,25 @@ class _Drawn:
         """Say whether there is room for one more."""
         return self.count < self.most
 
-    def write(self, path: Path, picture: Picture, faces: list[FaceEmotion]) -> None:
-        """Write one."""
+    def write(
+        self, path: Path, picture: Picture, faces: list[FaceEmotion], places: list[npt.NDArray[np.float64]]
+    ) -> None:
+        """Write one, and of explained faces one more."""
         if not self.wanted():
             return
         self.count += 1
-        image = drawing.annotated(picture.rgb, faces, scale=picture.scale)
         target = free_name(self.folder, path, ".jpg")
-        with if_possible(target):
-            self.folder.mkdir(exist_ok=True)
-            with writing(target, "wb") as file:
-                save_jpeg(image, file)
+        _save(drawing.annotated(picture.rgb, faces, scale=picture.scale), target)
+        if faces[0].heat_map is not None:
+            image = drawing.explained(picture.rgb, faces, places, picture.scale)
+            _save(image, self.folder.with_name(EXPLAINED) / target.name)
+
+
+def _save(image: npt.NDArray[np.uint8], target: Path) -> None:
+    with if_possible(target):
+        target.parent.mkdir(exist_ok=True)
+        with writing(target, "wb") as file:
+            save_jpeg(image, file)
 
 
 def save_jpeg(image: npt.NDArray[np.uint8], file: Any) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from fer.data.pixels import bits_used, is_wide, open_image, opened, read_image, reason
-from fer.data.squares import cut
+from fer.data.squares import cut, square
 from fer.errors import FERError
 
 SHORTER_SIDE = 1500
@@ -155,3 +155,18 @@ def whole(picture: Picture, size: int, fit: str) -> npt.NDArray[np.uint8]:
         return image
     method = cv2.INTER_AREA if max(height, width) > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (size, size), interpolation=method), dtype=np.uint8)
+
+
+def place_of_whole(picture: Picture, fit: str) -> npt.NDArray[np.float64]:
+    """Say which part of a picture :func:`whole` returns.
+
+    Args:
+        picture: The picture.
+        fit: See :func:`whole`.
+
+    Returns:
+        float64 of shape (2, 3): from the original's pixels (x, y, 1) to shares of the square's sides.
+    """
+    left, top, right, bottom = square((0, 0, *picture.size), fit)
+    width, height = right - left, bottom - top
+    return np.array(((1 / width, 0, -left / width), (0, 1 / height, -top / height)))

@@ -61,7 +61,7 @@ def _files(
         with bar("pictures", files.pictures, shown_from) as shown:
             photographs.run(
                 model, files.of_kind(video=False), record, told, config["threads"] or usable_cores(),
-                config["annotated"], config["min_confidence"], shown.update,
+                config["annotated"], config["min_confidence"], config["explain"], shown.update,
             )  # fmt: skip
     for path in files.of_kind(video=True):
         if record.is_done(path):

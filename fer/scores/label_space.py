@@ -53,6 +53,12 @@ class LabelSpace:
             result[:, self.classes.index(self._as(name))] += probabilities[:, column]
         return result
 
+    def of_model(self, number: int) -> int:
+        """Return the model's own class for a class of ``classes``: that of the same name, else one merged into it."""
+        name = self.classes[number]
+        own = name if name in self.model else next(one for one in self.model if self._as(one) == name)
+        return self.model.index(own)
+
     def restricted(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Limit the model's choice to the common classes: float32 (N, common), each row summing to 1."""
         kept = probabilities[:, [self.classes.index(name) for name in self.common]]

@@ -1,7 +1,7 @@
 """What a test leaves: scores with intervals, label map, leaks, slices, figures, predictions."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,48 @@ import numpy as np
 import numpy.typing as npt
 from hydra.core.hydra_config import HydraConfig
 
-from fer.build import locate
+from fer.build import build, locate
 from fer.data.base import FERDataModule
 from fer.errors import ConfigError
 from fer.files import metrics as metrics_file
 from fer.files import predictions as predictions_file
+from fer.files import run_record
 from fer.files.predictions import Predictions
-from fer.files.run_folder import checkpoint_file, run_name
+from fer.files.run_folder import checkpoint_file
+from fer.models.grad_cam import GradCam
 from fer.models.preprocessing import Preprocessing
 from fer.scores import calibration
 from fer.scores.label_space import LabelSpace
-from fer.scores.metrics import CALIBRATION_BINS, final_scores
+from fer.scores.metrics import final_scores
 from fer.scores.protocol import stamp_of_test
 from fer.scores.registry import of_confusion
 from fer.scores.seen_images import Seen
+from fer.testing import pictures
 from fer.testing.reframing import Reframed
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
+
+
+def data(config: Mapping[str, Any], module: FERModule) -> tuple[FERDataModule, str]:
+    """Return the data, of the run itself or any other, whose splits are left as they are, and the split to test.
+
+    Args:
+        config: The resolved config.
+        module: The model.
+
+    Raises:
+        FERError: If the data cannot be read, or the split has no images.
+    """
+    own = config.get("data") is None
+    node = run_record.data_of(config["ckpt"], config["trust"]) if own else config["data"]
+    seed = module.hparams["seed"] if own else config["seed"]
+    datamodule: FERDataModule = build(as_trained(node, module.preprocess, own, config["frame"]), "data", seed=seed)
+    if own:
+        datamodule.setup("test")
+    else:
+        datamodule.use_own_splits()
+    return datamodule, choose_split(datamodule, config["split"], own)
 
 
 def choose_split(datamodule: FERDataModule, asked: str | None, own: bool) -> str:
@@ -101,6 +125,7 @@ def write(
     mark: str | None = None,
     reframed: Reframed | None = None,
     temperature: float = 1.0,
+    cam: GradCam | None = None,
 ) -> dict[str, Any]:
     """Write ``metrics.json``, ``predictions.csv`` and pictures.
 
@@ -114,6 +139,7 @@ def write(
         mark: What tells the checkpoint from the run's later ones, from :func:`fer.files.run_folder.checkpoint_mark`.
         reframed: The model's answers on the same images, cut to its framing.
         temperature: The checkpoint's, from :func:`fer.scores.calibration.temperature_of`.
+        cam: Explains the mistakes; None if they are not to be explained.
 
     Returns:
         What stands in ``metrics.json``.
@@ -137,7 +163,7 @@ def write(
         metrics["reframed"] = scores | {"faces_found": float(reframed.found[kept].mean())}
     extra = {predictions_file.IN_TRAINING: seen.fitted.astype(int), predictions_file.CHOSE: seen.chose.astype(int)}
     predictions_file.write(run / predictions_file.FILE, [answers], space.classes, extra)
-    _draw(run, metrics, answers, datamodule, space.classes, config["mistakes"], calm)
+    pictures.draw(run, metrics, answers, datamodule, space, config["mistakes"], calm, cam)
     return metrics_file.write(run / metrics_file.FILE, "test", metrics)  # last: what has it is complete
 
 
@@ -204,28 +230,6 @@ def all_scores(answers: Predictions, space: LabelSpace, seen: Seen, options: Map
     if 0 < copies.sum() < len(labels):
         found["clean"] = final_scores(p[~copies], labels[~copies], space.classes, **options)
     return found
-
-
-def _draw(
-    run: Path, metrics: Mapping[str, Any], answers: Predictions, datamodule: FERDataModule, classes: Sequence[str],
-    count: int, calm: npt.NDArray[np.float32],
-) -> None:  # fmt: skip
-    """Draw pictures of the scores, of the ``calm`` (calibrated) probabilities, and of at most ``count`` mistakes."""
-    from fer.plots import figures
-    from fer.plots.coverage import coverage_figure
-    from fer.testing import mistakes
-
-    scores, stamp, p = metrics["test"], metrics["stamp"], answers.probabilities
-    title = f"{datamodule.name} {answers.split} · n {scores['n']:,} · accuracy {scores['accuracy']:.3f}"
-    title = f"{run_name(Path(metrics['checkpoint']))}\n{title}"
-    confusion = np.array(scores["confusion"])
-    figures.save(figures.confusion_figure(confusion, classes, title, stamp), run / "confusion.png")
-    reliability = figures.reliability_figure(p, answers.labels, scores["ece"], CALIBRATION_BINS, title, stamp)
-    figures.save(reliability, run / "reliability.png")
-    figures.save(coverage_figure(calm, answers.labels, metrics[calibration.KEY], title, stamp), run / "coverage.png")
-    if count:
-        shown = mistakes.figure(datamodule.samples, answers.rows, answers.labels, p, classes, count, title, stamp)
-        figures.save(shown, run / "mistakes.png", dpi=130)
 
 
 def _slices(

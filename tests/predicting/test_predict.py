@@ -178,7 +178,7 @@ def test_faces_of_several_pictures_go_through_the_network_together(
     classify = model.classify
     monkeypatch.setattr(model, "classify", lambda crops: sizes.append(len(crops)) or classify(crops))
     record = Record(tmp_path, model.classes, {})
-    photographs.run(model, sorted(tmp_path.glob("*.png")), record, photographs.Told(), 2, 0, 0.0, lambda: None)
+    photographs.run(model, sorted(tmp_path.glob("*.png")), record, photographs.Told(), 2, 0, 0.0, False, lambda: None)
     record.close()
     assert sizes == [4, 4, 2]
     assert [Path(row["file"]).stem for row in rows(tmp_path)] == [str(number) for number in range(10)]

@@ -75,6 +75,9 @@ def test_merging_adds_probabilities_and_labels() -> None:
     p = np.zeros((1, 8), dtype=np.float32)
     p[0, EIGHT.index("contempt")], p[0, EIGHT.index("disgust")], p[0, EIGHT.index("sad")] = 0.3, 0.3, 0.4
     assert space.classes[space.probabilities(p).argmax()] == "disgust"
+    assert [space.model[space.of_model(number)] for number in range(len(space.classes))] == list(space.classes)
+    renamed = align(("fear", "anger"), ("scared", "anger"), {"fear": "scared"})
+    assert [renamed.model[renamed.of_model(number)] for number in range(2)] == ["fear", "anger"]
     other = align(SEVEN, EIGHT, {"contempt": "disgust"})
     assert other.dropped == ()
     assert other.classes[other.labels(np.array([7]))[0]] == "disgust"

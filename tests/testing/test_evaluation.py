@@ -56,7 +56,7 @@ def test_its_folder_where_no_data_are_named(trained: Path, run_here: Here, tmp_p
 
 
 def test_its_own_test_split_gives_the_runs_own_numbers(trained: Path, run_here: Here) -> None:
-    out = run_here("fer.test", f"ckpt={trained}", *CPU)
+    out = run_here("fer.test", f"ckpt={trained}", "explain=true", *CPU)
     found, ours = read(out), read(trained)
     assert found["split"] == "test"
     for key in ("accuracy", "f1_macro", "confusion", "accuracy_95"):
@@ -68,7 +68,7 @@ def test_its_own_test_split_gives_the_runs_own_numbers(trained: Path, run_here: 
     assert found["stamp"] is None
     assert found["seen"]["known"]
     assert found["seen"]["trained_on"] == "synthetic"
-    for name in ("confusion.png", "reliability.png", "mistakes.png"):
+    for name in ("confusion.png", "reliability.png", "mistakes.png", "mistakes-explained.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG"), name
 
 
