@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fer.cli import command
-from fer.cli.in_python import settled
+from fer.cli.in_python import in_folder, settled
 from fer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,12 +38,14 @@ def train(cfg: "DictConfig") -> float | None:
     from fer.files import run_record
     from fer.framing import measure
     from fer.models import preprocessing
-    from fer.training import calibration, features, launch, opening, parent, predict, results, resume
+    from fer.training import calibration, features, launch, opening, parent, predict, results, resume, together
     from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, restoring
     from fer.training.loggers import HistoryLogger, KeepHistory
     from fer.training.module import FERModule
 
     config = settled(cfg)
+    if (folder := together.agree(config["output_dir"], config["trainer"].get("num_nodes", 1))) != config["output_dir"]:
+        config = in_folder(cfg, folder)
     run = Path(config["output_dir"])
     if config["preview"]:
         from fer.training import preview  # with matplotlib, which would delay a training
@@ -104,7 +106,8 @@ def train(cfg: "DictConfig") -> float | None:
     if config["compile"]:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
     if config["preview"]:
-        preview.show(config, datamodule, module, run)
+        if first:
+            preview.show(config, datamodule, module, run)
         return None
 
     # Fit, in one process per device.
@@ -116,8 +119,9 @@ def train(cfg: "DictConfig") -> float | None:
     if config["ckpt"]:
         callbacks.insert(0, opening.RecordResumed(run, config))
     trainer = build(
-        config["trainer"], "trainer", callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=other_bar, default_root_dir=str(run), use_distributed_sampler=False,
+        config["trainer"], "trainer", callbacks=callbacks, logger=loggers,
+        plugins=[AtomicCheckpointIO(), launch.cluster()], enable_progress_bar=other_bar, default_root_dir=str(run),
+        use_distributed_sampler=False,
     )  # fmt: skip
     launch.refuse_too_many(trainer)
     compat.resume_by_epochs(trainer)
@@ -128,7 +132,7 @@ def train(cfg: "DictConfig") -> float | None:
             parent.warn_of_seen(began_with, datamodule)
     if config["cache_features"] and features.are_constant(module, datamodule):
         datamodule.use_features(features.compute(module, datamodule, trainer.strategy.root_device))
-    with launch.processes(trainer), restoring(trainer, config["ckpt"]):
+    with together.watched(), launch.processes(trainer), restoring(trainer, config["ckpt"]):
         trainer.fit(module, datamodule, ckpt_path=config["ckpt"], weights_only=True)
     if not first or not trainer.is_global_zero or trainer.fast_dev_run:
         return None

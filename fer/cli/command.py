@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fer import compat
+from fer import compat, ranks
 from fer.cli import config_check, resolvers, sweep
 from fer.cli import help as help_text
 from fer.cli.continuing import continued
@@ -34,6 +35,7 @@ from fer.errors import FERError, Interrupted
 from fer.extras import OPTIONAL_PACKAGES, missing_package
 
 _CONFIG_ERROR = 2
+_TOLD_S = 5  # for another process to say what is wrong
 # What a full disk, a read-only folder or a file in a folder's place come as, wherever something is written.
 _UNWRITABLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
@@ -105,6 +107,9 @@ def _message(error: Exception, config_name: str) -> str | None:
 class _Checked:
     """The task behind its config check; picklable, so that launchers can hand it to other processes."""
 
+    passed = False
+    """Whether the config of this process has been found good."""
+
     def __init__(self, task: Callable[[DictConfig], Any]) -> None:
         self.task = task
         # Hydra names the job and finds the module by these.
@@ -115,6 +120,7 @@ class _Checked:
         try:
             config_check.check(cfg)
             config_check.check_paths(cfg)
+            _Checked.passed = True
             if HydraConfig.get().mode == RunMode.MULTIRUN and self.__module__ == "fer.train":
                 before = sweep.take_up(cfg)
                 if before is not None:
@@ -143,6 +149,9 @@ def _remove_unused(folder: Path) -> None:
 
 
 def _end(message: str, code: int) -> None:
+    if not _Checked.passed and (place := ranks.place()).launcher and place.local:
+        time.sleep(_TOLD_S)  # the first process on this machine says the same, before its launcher ends all
+        sys.exit(code)
     print(plain(message, keep="\n\t"), file=sys.stderr, flush=True)
     sys.exit(code)
 

@@ -1,7 +1,6 @@
 """Checks a config before torch is imported: types, ranges, names, paths. All problems are named at once."""
 
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,16 +8,14 @@ from typing import Any, cast
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
-from fer.cli import run_check, starting
+from fer.cli import launch_check, run_check, starting
 from fer.config import option_types
 from fer.config.groups import conf_dir, flat
 from fer.config.timm_names import timm_models, timm_optimizers
 from fer.data.labels import EMOTIONS, canonical
-from fer.environment import CHILD
 from fer.errors import ConfigError, LabelError, did_you_mean
 from fer.scores.registry import each_epoch, reported
 
@@ -43,23 +40,12 @@ def check(cfg: DictConfig) -> None:
     problems = option_types.wrong_values(config, primary)
     if not problems:  # what is below counts on it
         values = flat(config)
-        problems = _wrong_launch() + _wrong_name(config.get("name"))
+        problems = launch_check.wrong(config) + _wrong_name(config.get("name"))
         problems += _wrong_names(values, config) + _wrong_together(values) + _idle_reasons(config)
         if primary.stem == "train":
             problems += run_check.wrong(config)
     if problems:
         raise ConfigError("\n  ".join(problems) if len(problems) == 1 else "\n  ".join(["", *problems]))
-
-
-def _wrong_launch() -> list[str]:
-    """Name a launcher that would have no effect."""
-    launcher = str(HydraConfig.get().runtime.choices.get("hydra/launcher", "basic"))
-    if not launcher.startswith("submitit") or HydraConfig.get().mode != RunMode.RUN or CHILD in os.environ:
-        return []
-    return [
-        f"hydra/launcher={launcher}: without -m (--multirun) it is not used, and the run would be on this machine. "
-        f"Add -m: python -m fer.train -m hydra/launcher={launcher} ..."
-    ]
 
 
 def _wrong_name(name: object) -> list[str]:
@@ -158,12 +144,6 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         problems.append(
             "trainer.strategy.use_orig_params=false: weights that FSDP flattens into one tensor cannot each have "
             "their own weight decay and learning rate. Leave it out."
-        )
-    nodes = values.get("trainer.num_nodes", 1)
-    if nodes > 1 and not {"SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "MASTER_ADDR"} & os.environ.keys():
-        problems.append(
-            f"trainer.num_nodes={nodes}: nothing has started this on several machines (SLURM, torchrun, or MASTER_ADDR "
-            f"and NODE_RANK set by hand): it would wait for the others for ever."
         )
     if "MultiTarget" not in str(values.get("loss._target_", "MultiTarget")):
         problems += [

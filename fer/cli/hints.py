@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from fer import compat
+from fer.cli import launch_check
 from fer.config.groups import conf_dir, flat, group_names, option_names
 from fer.config.timm_names import timm_models
 from fer.errors import ConfigError, did_you_mean
@@ -78,6 +79,7 @@ def refuse(argv: Sequence[str], config_name: str) -> None:
                 f"--help lists them all."
             )
     if {"-m", "--multirun"}.intersection(argv) or any(arg.startswith("sweep=") for arg in argv):
+        launch_check.refuse_sweep()
         for arg in argv:
             if arg.startswith("output_dir=") and "${" not in arg:
                 raise ConfigError(

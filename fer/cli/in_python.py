@@ -12,7 +12,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from fer.cli import config_check, resolvers
@@ -91,7 +91,7 @@ def settled(cfg: DictConfig) -> dict[str, Any]:
         OmegaConf.set_struct(whole, False)
         if OmegaConf.is_missing(whole.hydra.runtime, "output_dir"):
             if "own_folder" in whole.hydra.callbacks:  # as Hydra would on the command line
-                OwnFolder().on_run_start(whole)
+                OwnFolder(whole.hydra.callbacks.own_folder.get("together", False)).on_run_start(whole)
             whole.hydra.runtime.output_dir = str(Path(whole.hydra.run.dir).absolute())
         HydraConfig.instance().set_config(whole)
         cfg = copy.deepcopy(whole)
@@ -108,6 +108,24 @@ def settled(cfg: DictConfig) -> dict[str, Any]:
             "a config composed in Python needs its hydra node: fer.compose(command, overrides), or "
             "hydra.compose(command, overrides, return_hydra_config=True)."
         ) from error
+
+
+def in_folder(cfg: DictConfig, folder: str) -> dict[str, Any]:
+    """Return a config that :func:`settled` has returned once more, for a run in another folder.
+
+    Args:
+        cfg: The config.
+        folder: Its ``output_dir``, unless it is given.
+    """
+    current = HydraConfig.instance().cfg
+    assert current is not None
+    with read_write(current.hydra.runtime):
+        current.hydra.runtime.output_dir = folder
+    cfg = copy.deepcopy(cfg)
+    OmegaConf.set_readonly(cfg, False)
+    OmegaConf.set_struct(cfg, False)
+    cfg.pop("hydra", None)
+    return cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
 
 
 def run(command: str, overrides: Overrides = ()) -> Result:

@@ -7,6 +7,7 @@ stored size, so changed data makes another folder. ``meta.json`` holds checksums
 cache is opened; a damaged cache is made again. Deleting a folder is always safe.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -17,8 +18,8 @@ import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def default_cache_dir() -> Path:
 def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callable[[], Samples]) -> Samples:
     """Open a dataset's cache; if it is absent or damaged, read the dataset and write the cache first.
 
-    Several processes may do so at once: each writes a folder of its own, and the first one is kept.
+    Of several processes on a machine, or on machines that share the folder, one does so while the others wait. Where
+    the file system has no locks each writes a folder of its own, and the first one is kept.
 
     Args:
         cache_dir: The folder of all caches.
@@ -66,18 +68,40 @@ def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callabl
     """
     folder, text = _folder(cache_dir, name, key)
     samples = _load(folder)
-    if samples is None:
-        _remove_abandoned(cache_dir)
-        built = _with_readable_names(build())
-        _store(folder, built, name, json.loads(text))
+    if samples is not None:
+        return samples
+    with _alone(folder):
         samples = _load(folder)
-    # None: another process found the folder damaged and is replacing it right now.
-    return built if samples is None else samples
+        if samples is None:
+            _remove_abandoned(cache_dir)
+            built = _with_readable_names(build())
+            _store(folder, built, name, json.loads(text))
+            samples = _load(folder)
+        # None: another process found the folder damaged and is replacing it right now.
+        return built if samples is None else samples
 
 
 def is_cached(cache_dir: Path, name: str, key: Mapping[str, object]) -> bool:
     """Say whether :func:`cached` would find the dataset, damaged or not."""
     return _folder(cache_dir, name, key)[0].is_dir()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Run the block in one process at a time: others would decode the same images once more."""
+    lock = folder.with_name(f".{folder.name}.lock")
+    with ExitStack() as stack:
+        with suppress(OSError):  # that the folder cannot be written to is said where it is written
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(lock.open("w"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("waiting for another process, which is reading the same images")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            stack.callback(fcntl.flock, file, fcntl.LOCK_UN)  # a loader that was forked meanwhile has it open too
+            stack.callback(lock.unlink, missing_ok=True)
+        yield
 
 
 def _folder(cache_dir: Path, name: str, key: Mapping[str, object]) -> tuple[Path, str]:

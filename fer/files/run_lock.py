@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import tempfile
 import time
 from contextlib import suppress
 from copy import deepcopy
@@ -14,21 +15,41 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
+from fer import ranks
 from fer.errors import ConfigError
 
 _held: dict[Path, int] = {}
 
 
 class OwnFolder(Callback):
-    """Hydra callback: a folder named by the second becomes this command's alone; a second one gets ``-2`` added."""
+    """Hydra callback: a folder named by the second becomes this command's alone; a second one gets ``-2`` added.
+
+    Args:
+        together: Whether all processes that a launcher has started are one command: the first alone has a folder then,
+            and tells the others of it.
+    """
+
+    def __init__(self, together: bool = False) -> None:
+        self.together = together
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before the command."""
-        _claim(config, "run")
+        place = ranks.place()
+        if self.together and place.launcher and place.rank:
+            _wait(config)
+        else:
+            _claim(config, "run")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before the first job."""
         _claim(config, "sweep")
+
+
+def _wait(config: DictConfig) -> None:
+    """Leave no file anywhere until the first process has told its folder."""
+    with flag_override(config, ["readonly", "struct"], False):
+        config.hydra.run.dir, config.hydra.output_subdir = tempfile.gettempdir(), None
+        config.hydra.job_logging.root.handlers = ["console"]
 
 
 def _claim(config: DictConfig, mode: str) -> None:

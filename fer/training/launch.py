@@ -18,9 +18,11 @@ from contextlib import contextmanager
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.plugins import ClusterEnvironment
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
+from fer import ranks
 from fer.config.quoting import quote
 from fer.environment import CHILD, usable_cores
 from fer.errors import ConfigError, TrainingError
@@ -34,7 +36,7 @@ _GRACE_S = 30  # for a process to end by itself once another has failed
 def processes(trainer: pl.Trainer) -> Iterator[None]:
     """Run the block in every process of ``trainer``'s devices on this machine, and leave no trace afterwards.
 
-    Does nothing where there is one device, or where something else starts the processes (SLURM, torchrun).
+    Starts nothing where there is one device, or where something else has started the processes (SLURM, torchrun).
 
     Args:
         trainer: A trainer that has not run yet.
@@ -43,8 +45,7 @@ def processes(trainer: pl.Trainer) -> Iterator[None]:
         TrainingError: If another process failed.
     """
     devices = trainer.num_devices
-    elsewhere = SLURMEnvironment.detect() or TorchElasticEnvironment.detect()
-    if devices == 1 or elsewhere:
+    if devices == 1 or ranks.place().launcher:
         yield
         return
     threads = torch.get_num_threads()
@@ -91,13 +92,18 @@ def processes(trainer: pl.Trainer) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def cluster() -> ClusterEnvironment:
+    """Return what tells Lightning which process this is; by itself it takes a SLURM job's only task for one of many."""
+    kinds = {"torchrun": TorchElasticEnvironment, "SLURM": SLURMEnvironment, "": LightningEnvironment}
+    place = ranks.place()
+    if place.launcher == "SLURM":
+        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(place.per_node))  # of srun -n 2; Lightning counts on it
+    return kinds[place.launcher]()
+
+
 def is_child() -> bool:
     """Say whether this is another process than the run's first, whoever started it: SLURM, torchrun or ourselves."""
-    if SLURMEnvironment.detect():
-        return os.environ.get("SLURM_PROCID", "0") != "0"
-    if TorchElasticEnvironment.detect():
-        return TorchElasticEnvironment().global_rank() != 0
-    return any(os.environ.get(name, "0") != "0" for name in ("NODE_RANK", "LOCAL_RANK"))
+    return ranks.place().rank != 0
 
 
 def refuse_too_many(trainer: pl.Trainer) -> None:

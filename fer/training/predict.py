@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments import LightningEnvironment
 
 from fer.data.base import FERDataModule
 from fer.files.metrics import Dataset
@@ -23,6 +24,7 @@ def scorer(run: Path, accelerator: str, precision: str, show_bar: bool) -> pl.Tr
         accelerator=accelerator, devices=1, precision=precision, logger=False,  # type: ignore[arg-type]
         enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
         callbacks=[ScoringProgress(show_bar)], default_root_dir=str(run),
+        plugins=[LightningEnvironment()],  # whatever started this process and others
     )  # fmt: skip
 
 

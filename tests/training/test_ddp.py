@@ -77,9 +77,3 @@ def test_a_failing_process_ends_the_run(command: Run, tmp_path: Path, rank: int)
         assert "another process of this run failed with exit code 1" in done.stderr
     else:
         assert done.returncode == 1
-
-
-def test_batch_that_cannot_be_shared(command: Run) -> None:
-    done = command(*DDP, "data.batch_size=33")
-    assert done.returncode == 2
-    assert "data.batch_size=33 is the global batch and must be a multiple of the number of devices (2)" in done.stderr

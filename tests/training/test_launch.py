@@ -1,20 +1,39 @@
-"""Which process is the first, and how many there may be."""
+"""Which process is the first, how many there may be, and what those of several machines tell each other."""
 
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import torch
+from conftest import composed
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
-from fer.errors import ConfigError
-from fer.training import launch
+from fer.cli import hints, launch_check
+from fer.errors import ConfigError, TrainingError
+from fer.training import launch, together
 
-NAMES = (
-    "LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "GROUP_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID",
-    "SLURM_NTASKS", "SLURM_PROCID", "SLURM_JOB_NAME",
-)  # fmt: skip
-SLURM = {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "fer"}
-TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "GROUP_RANK": "1"}
+# What srun -N 2 -n 4 and torchrun --nnodes=2 --nproc-per-node=2 set.
+SLURM = {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "fer", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2"}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "2"}
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that sets what a launcher would, and nothing else that this process has been started with."""
+
+    def set_variables(**variables: str) -> None:
+        for name in list(os.environ):
+            if re.match("SLURM_|TORCHELASTIC_|(LOCAL_|NODE_|GROUP_)?RANK$|(LOCAL_|GROUP_)?WORLD_SIZE$|MASTER_", name):
+                monkeypatch.delenv(name)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_variables
 
 
 @pytest.mark.parametrize(
@@ -25,16 +44,98 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "G
         ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, True),
         ({**SLURM, "SLURM_PROCID": "0"}, False),
         ({**SLURM, "SLURM_PROCID": "3"}, True),
-        ({**TORCHRUN, "RANK": "2"}, True),
-        ({**TORCHRUN, "RANK": "0"}, False),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "LOCAL_RANK": "1"}, True),  # a batch script's, without srun
+        ({**TORCHRUN, "RANK": "2", "LOCAL_RANK": "0", "GROUP_RANK": "1"}, True),
+        ({**TORCHRUN, "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"}, False),
+        ({**SLURM, "SLURM_PROCID": "0", **TORCHRUN, "RANK": "1", "LOCAL_RANK": "1"}, True),  # srun torchrun ...
     ],
 )
-def test_who_is_first(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], child: bool) -> None:
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+def test_who_is_first(launched: Callable[..., None], variables: dict[str, str], child: bool) -> None:
+    launched(**variables)
     assert launch.is_child() is child
+
+
+@pytest.fixture(scope="module")
+def config() -> dict[str, Any]:
+    return composed()
+
+
+@pytest.mark.parametrize(
+    ("variables", "devices", "nodes", "expected"),
+    [
+        (TORCHRUN, 1, 1, "2 processes on each of 2 machines. Say trainer.devices=2 trainer.num_nodes=2,"),
+        (TORCHRUN, 4, 1, "or start it with torchrun --nnodes=1 --nproc-per-node=4."),
+        (TORCHRUN, 2, 2, ""),
+        (TORCHRUN, "auto", 2, ""),
+        ({**TORCHRUN, "WORLD_SIZE": "3"}, 1, 1, "3 processes on 2 machines. Each machine needs as many as the others."),
+        (SLURM, [0, 1, 2, 3], 3, "or start it with srun --nodes=3 --ntasks-per-node=4."),
+        ({}, 1, 2, "torchrun --nnodes=2 --nproc-per-node=1 --node-rank=0 --master-addr="),
+        ({"MASTER_ADDR": "a", "NODE_RANK": "1"}, 1, 2, ""),
+        ({}, 3, 1, "data.batch_size=64 is the global batch and must be a multiple of the number of devices (3)"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_the_launcher(
+    launched: Callable[..., None], config: dict[str, Any], variables: dict[str, str], devices: Any, nodes: int,
+    expected: str,
+) -> None:  # fmt: skip
+    launched(**variables)
+    said = launch_check.wrong({**config, "trainer": {"devices": devices, "num_nodes": nodes}})
+    assert len(said) == bool(expected)
+    assert expected in "".join(said)
+
+
+def test_a_sweep_in_each_process_is_refused(launched: Callable[..., None]) -> None:
+    launched(**TORCHRUN)
+    with pytest.raises(ConfigError, match="torchrun has started this 4 times"):
+        hints.refuse(["-m", "seed=0,1"], "train")
+
+
+class TestTogether:
+    """Two processes of two machines, as threads: what they tell each other goes through a true store."""
+
+    @pytest.fixture
+    def pair(self, launched: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Iterator[list["together._Group"]]:
+        launched(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(find_free_network_port()))
+        for name, seconds in (("_BEAT_S", 0.05), ("_SILENT_S", 1.0), ("_COMING_S", 2)):
+            monkeypatch.setattr(together, name, seconds)
+        groups = [together._Group(number, 2) for number in (0, 1)]
+        yield groups
+        for group in groups:
+            group._done.set()
+
+    @staticmethod
+    def agreed(pair: list["together._Group"]) -> list[str]:
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda group: group.agree(f"folder{group.number}"), pair))
+
+    def test_all_take_the_first_ones_folder(self, pair: list["together._Group"]) -> None:
+        assert self.agreed(pair) == ["folder0", "folder0"]
+
+    def test_who_does_not_come_is_named(self, pair: list["together._Group"]) -> None:
+        with pytest.raises(TrainingError, match=r"of 2 processes, number 1 \(from 0\) did not come"):
+            pair[0].agree("folder")
+
+    def test_who_is_gone_is_named(self, pair: list["together._Group"]) -> None:
+        self.agreed(pair)
+        pair[1]._done.set()  # as if killed: it shows no sign of life any more
+        with pytest.raises(TrainingError, match=r"machine 0 .* has shown no sign of life.*resume=folder0"), \
+                pair[0].watched():  # fmt: skip
+            raise RuntimeError("Connection closed by peer [127.0.0.1]:4711")
+
+    def test_who_fails_is_named(self, pair: list["together._Group"]) -> None:
+        self.agreed(pair)
+        with pytest.raises(ValueError, match="broken"), pair[1].watched():
+            raise ValueError("broken")
+        with pytest.raises(TrainingError, match=r"has failed \(ValueError\)"), pair[0].watched():
+            raise RuntimeError("Connection closed by peer [127.0.0.1]:4711")
+
+    def test_the_end_of_another_is_no_failure(self, pair: list["together._Group"]) -> None:
+        self.agreed(pair)
+        with pair[0].watched():
+            with pair[1].watched():
+                pass
+            time.sleep(1.5)
+        assert not pair[0].gone
 
 
 def test_a_thousand_processes_are_refused() -> None:

@@ -1,0 +1,187 @@
+"""Processes that a launcher has started, on one machine or on several: one folder for all, and word of who is gone.
+
+A collective call fails with its partner, but does not say who that was; where a whole machine falls silent, it waits
+for half an hour. So each process shows the next one that it is alive, in the key-value store by which torch brings the
+processes together.
+"""
+
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+import torch.distributed as dist
+from lightning_fabric.plugins.environments import SLURMEnvironment
+
+from fer import ranks
+from fer.environment import CHILD
+from fer.errors import FERError, TrainingError
+
+_COMING_S = 600  # for all processes to have started
+_BEAT_S = 2.0  # between two signs of life
+_SILENT_S = 60.0  # after so long without one, a process is taken for gone
+_GRACE_S = 10.0  # for a collective call's failure to be explained, and for a process to end by itself
+
+_group: "_Group | None" = None
+
+
+def agree(folder: str, nodes: int) -> str:
+    """Return the run's folder, which the first process has chosen; wait for all processes to be there.
+
+    Args:
+        folder: This process's own choice.
+        nodes: ``trainer.num_nodes``.
+
+    Raises:
+        TrainingError: If some do not come.
+    """
+    global _group
+    place = ranks.place()
+    if place.launcher:
+        number, count = place.rank, place.world
+    else:  # a command on each machine, which starts the others there
+        number, count = place.node, nodes if CHILD not in os.environ else 1
+    if count == 1:
+        return folder
+    _group = _Group(number, count)
+    return _group.agree(folder)
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Run the block; if a process is gone meanwhile, say which, in an error.
+
+    Raises:
+        TrainingError: If another process is gone or has failed.
+    """
+    if _group is None:
+        yield
+        return
+    with _group.watched():
+        yield
+
+
+class _Group:
+    """All processes of a run, as each of them sees it.
+
+    Args:
+        number: This process's number, from 0.
+        count: How many there are.
+    """
+
+    def __init__(self, number: int, count: int) -> None:
+        self.number, self.count = number, count
+        if ranks.place().launcher == "SLURM":
+            # Sets MASTER_ADDR and MASTER_PORT from the job's machines and number, where the user has not.
+            self.address, self.port = SLURMEnvironment().main_address, SLURMEnvironment().main_port
+        else:
+            self.address, self.port = os.environ["MASTER_ADDR"], int(os.environ.get("MASTER_PORT", 12910))
+            os.environ["MASTER_PORT"] = str(self.port)
+        hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun's own process hosts the store
+        try:
+            store = dist.TCPStore(
+                self.address, self.port, is_master=number == 0 and not hosted, timeout=timedelta(seconds=_COMING_S),
+                wait_for_workers=False, multi_tenant=not hosted,
+            )  # fmt: skip
+        except dist.DistError as error:
+            raise TrainingError(
+                f"process {number} of {count}: no answer from the first one at {self.address}:{self.port} "
+                f"({str(error).splitlines()[0]}). Is it running, and can this machine reach it there?"
+            ) from error
+        self.store = dist.PrefixStore(f"fer-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        self.folder = self.gone = ""
+        self._suspicious = False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def agree(self, folder: str) -> str:
+        """Return the first process's folder, once all are there; from then on they watch each other."""
+        place = ranks.place()
+        machine = f"machine {place.node} ({socket.gethostname()})"
+        self.store.set(self._key("who"), f"process {self.number} on {machine}" if place.launcher else machine)
+        if self.number == 0:
+            self.store.set("folder", folder)
+        everybody = [self._key("who", number) for number in range(self.count)]
+        try:
+            self.store.wait([*everybody, "folder"])
+        except dist.DistError as error:
+            absent = [str(number) for number, key in enumerate(everybody) if not self.store.check([key])]
+            raise TrainingError(
+                f"of {self.count} processes, number {', '.join(absent)} (from 0) did not come within "
+                f"{_COMING_S // 60:.0f} minutes."
+            ) from error
+        self.folder = self.store.get("folder").decode()
+        self._thread.start()
+        return self.folder
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Run the block; a process that is gone ends it with an error."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, FERError) or not _of_a_collective_call(error):
+                self._tell(self.number, f" has failed ({type(error).__name__})")
+                raise
+            self._suspicious = True
+            deadline = time.monotonic() + _GRACE_S
+            while not self.gone and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if not self.gone:
+                raise
+            raise TrainingError(self._said()) from error
+        finally:
+            self._done.set()
+            self._thread.join(_BEAT_S + 1)
+            with suppress(dist.DistError):
+                self.store.set(self._key("beat"), "done")
+
+    def _watch(self) -> None:
+        """Show that this process is alive, and look whether the next one is, until this one is done."""
+        beats, since = 0, time.monotonic()
+        theirs = before = b""
+        following = (self.number + 1) % self.count
+        while not self._done.wait(_BEAT_S):
+            try:
+                beats += 1
+                self.store.set(self._key("beat"), str(beats))
+                if self.store.check([self._key("beat", following)]):
+                    theirs = self.store.get(self._key("beat", following))
+                if theirs != before or theirs == b"done":
+                    before, since = theirs, time.monotonic()
+                silent = time.monotonic() - since
+                if silent > (_SILENT_S if not self._suspicious else 3 * _BEAT_S):
+                    self._tell(following, f" has shown no sign of life for {silent:.0f} s")
+                if self.store.check(["gone"]):
+                    self.gone = self.store.get("gone").decode()
+            except dist.DistError:
+                self.gone = f"the first process, at {self.address}:{self.port}, cannot be reached any more"
+            if self.gone:
+                break
+        if not self._done.wait(_GRACE_S if self.gone else 0) and self.gone:
+            print(f"error: {self._said()}", file=sys.stderr, flush=True)
+            os._exit(2)  # a collective call would wait for ever
+
+    def _tell(self, number: int, what: str) -> None:
+        """Tell all processes who is gone; the first one told of counts."""
+        with suppress(dist.DistError):
+            who = self.store.get(self._key("who", number)).decode()
+            self.store.compare_set("gone", "", f"{who}{what}")
+
+    def _said(self) -> str:
+        return (
+            f"{self.gone}; its own output says more. The run's checkpoints are whole: go on, on any number of "
+            f"machines, with resume={self.folder}"
+        )
+
+    def _key(self, what: str, number: int | None = None) -> str:
+        return f"{what}-{self.number if number is None else number}"
+
+
+def _of_a_collective_call(error: Exception) -> bool:
+    return isinstance(error, dist.DistError) or bool(re.search("gloo|NCCL|Connection (closed|reset)", str(error)))
