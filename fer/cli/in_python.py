@@ -117,10 +117,9 @@ def in_folder(cfg: DictConfig, folder: str) -> dict[str, Any]:
         cfg: The config.
         folder: Its ``output_dir``, unless it is given.
     """
-    current = HydraConfig.instance().cfg
-    assert current is not None
-    with read_write(current.hydra.runtime):
-        current.hydra.runtime.output_dir = folder
+    current = HydraConfig.get().runtime
+    with read_write(cast(DictConfig, current)):
+        current.output_dir = folder
     cfg = copy.deepcopy(cfg)
     OmegaConf.set_readonly(cfg, False)
     OmegaConf.set_struct(cfg, False)

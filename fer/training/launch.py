@@ -94,7 +94,9 @@ def processes(trainer: pl.Trainer) -> Iterator[None]:
 
 def cluster() -> ClusterEnvironment:
     """Return what tells Lightning which process this is; by itself it takes a SLURM job's only task for one of many."""
-    kinds = {"torchrun": TorchElasticEnvironment, "SLURM": SLURMEnvironment, "": LightningEnvironment}
+    kinds: dict[str, type[ClusterEnvironment]] = {
+        "torchrun": TorchElasticEnvironment, "SLURM": SLURMEnvironment, "": LightningEnvironment,
+    }  # fmt: skip
     place = ranks.place()
     if place.launcher == "SLURM":
         os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(place.per_node))  # of srun -n 2; Lightning counts on it

@@ -17,6 +17,7 @@ from datetime import timedelta
 
 import torch.distributed as dist
 from lightning_fabric.plugins.environments import SLURMEnvironment
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from fer import ranks
 from fer.environment import CHILD
@@ -84,7 +85,7 @@ class _Group:
             os.environ["MASTER_PORT"] = str(self.port)
         hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun's own process hosts the store
         try:
-            store = dist.TCPStore(
+            store = TCPStore(
                 self.address, self.port, is_master=number == 0 and not hosted, timeout=timedelta(seconds=_COMING_S),
                 wait_for_workers=False, multi_tenant=not hosted,
             )  # fmt: skip
@@ -93,7 +94,7 @@ class _Group:
                 f"process {number} of {count}: no answer from the first one at {self.address}:{self.port} "
                 f"({str(error).splitlines()[0]}). Is it running, and can this machine reach it there?"
             ) from error
-        self.store = dist.PrefixStore(f"fer-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        self.store = PrefixStore(f"fer-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         self.folder = self.gone = ""
         self._suspicious = False
         self._done = threading.Event()
@@ -143,29 +144,36 @@ class _Group:
 
     def _watch(self) -> None:
         """Show that this process is alive, and look whether the next one is, until this one is done."""
-        beats, since = 0, time.monotonic()
-        theirs = before = b""
+        beats, since, before = 0, time.monotonic(), b""
         following = (self.number + 1) % self.count
-        while not self._done.wait(_BEAT_S):
+        lost = f"the first process, at {self.address}:{self.port}, cannot be reached any more"
+        while not self._done.wait(_BEAT_S) and not self.gone:
+            cut_off = threading.Timer(
+                _SILENT_S, self._end, [lost]
+            )  # a call to a machine that is silent does not return
+            cut_off.start()
             try:
                 beats += 1
                 self.store.set(self._key("beat"), str(beats))
-                if self.store.check([self._key("beat", following)]):
-                    theirs = self.store.get(self._key("beat", following))
+                theirs = self.store.get(key) if self.store.check([key := self._key("beat", following)]) else b""
                 if theirs != before or theirs == b"done":
                     before, since = theirs, time.monotonic()
                 silent = time.monotonic() - since
                 if silent > (_SILENT_S if not self._suspicious else 3 * _BEAT_S):
                     self._tell(following, f" has shown no sign of life for {silent:.0f} s")
-                if self.store.check(["gone"]):
-                    self.gone = self.store.get("gone").decode()
+                self.gone = self.store.get("gone").decode() if self.store.check(["gone"]) else ""
             except dist.DistError:
-                self.gone = f"the first process, at {self.address}:{self.port}, cannot be reached any more"
-            if self.gone:
-                break
-        if not self._done.wait(_GRACE_S if self.gone else 0) and self.gone:
+                self.gone = lost
+            cut_off.cancel()
+        if self.gone and not self._done.wait(_GRACE_S):
+            self._end(self.gone)
+
+    def _end(self, gone: str) -> None:
+        """End this process; a collective call would wait for ever."""
+        if not self._done.is_set():
+            self.gone = gone
             print(f"error: {self._said()}", file=sys.stderr, flush=True)
-            os._exit(2)  # a collective call would wait for ever
+            os._exit(2)
 
     def _tell(self, number: int, what: str) -> None:
         """Tell all processes who is gone; the first one told of counts."""

@@ -177,28 +177,33 @@ def test_a_failed_read_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match="broken"):
         cached(tmp_path / "cache", "fake", KEY, fail)
-    assert not (tmp_path / "cache").exists()
+    assert not list((tmp_path / "cache").iterdir())
 
 
-def _build_slowly(cache_dir: Path, barrier: "multiprocessing.synchronize.Barrier") -> None:
+def _build_slowly(cache_dir: Path, built: Path, barrier: "multiprocessing.synchronize.Barrier") -> None:
     def build() -> Samples:
-        barrier.wait(timeout=60)
+        (built / str(os.getpid())).touch()
+        time.sleep(0.5)
         return samples()
 
+    barrier.wait(timeout=60)
     assert_equal(cached(cache_dir, "fake", KEY, build), samples())
 
 
-def test_two_processes_at_once(tmp_path: Path) -> None:
+def test_of_two_processes_one_builds_and_the_other_waits(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(2)  # both are past the look into the cache before either has built it
-    processes = [context.Process(target=_build_slowly, args=(tmp_path, barrier)) for _ in range(2)]
+    built, barrier = tmp_path / "built", context.Barrier(2)
+    built.mkdir()
+    arguments = (tmp_path / "cache", built, barrier)
+    processes = [context.Process(target=_build_slowly, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
-    assert_equal(cached(tmp_path, "fake", KEY, never), samples())
-    assert only_folder(tmp_path).name.startswith("fake-")
+    assert len(list(built.iterdir())) == 1
+    assert_equal(cached(tmp_path / "cache", "fake", KEY, never), samples())
+    assert only_folder(tmp_path / "cache").name.startswith("fake-")
 
 
 def _write_for_ever(cache_dir: Path) -> None:

@@ -68,7 +68,7 @@ def config() -> dict[str, Any]:
         (TORCHRUN, 2, 2, ""),
         (TORCHRUN, "auto", 2, ""),
         ({**TORCHRUN, "WORLD_SIZE": "3"}, 1, 1, "3 processes on 2 machines. Each machine needs as many as the others."),
-        (SLURM, [0, 1, 2, 3], 3, "or start it with srun --nodes=3 --ntasks-per-node=4."),
+        (SLURM, [0, 1, 2, 3], 4, "or start it with srun --nodes=4 --ntasks-per-node=4."),
         ({}, 1, 2, "torchrun --nnodes=2 --nproc-per-node=1 --node-rank=0 --master-addr="),
         ({"MASTER_ADDR": "a", "NODE_RANK": "1"}, 1, 2, ""),
         ({}, 3, 1, "data.batch_size=64 is the global batch and must be a multiple of the number of devices (3)"),
