@@ -1,11 +1,15 @@
-"""Two CPU processes train as one does, in a single run and in a sweep, and a failing one ends the run."""
+"""Two CPU processes train as one does, in a single run, in a sweep and by torchrun; a failing one ends the run."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, Run
+from conftest import REPO, TINY, Run
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
 DDP = (*TINY, "trainer=ddp_cpu", "data.num_samples=300")
 
@@ -14,12 +18,28 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-def test_two_processes_equal_one(command: Run, tmp_path: Path) -> None:
+def on_two_machines(folder: Path, *args: str) -> None:
+    """Train by two torchruns of one process each, as on two machines."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    torchrun += ["--master-addr=127.0.0.1", f"--master-port={find_free_network_port()}"]
+    both = [
+        subprocess.Popen(
+            [*torchrun, f"--node-rank={node}", "-m", "fer.train", *args], cwd=folder, stderr=subprocess.PIPE
+        )
+        for node in (0, 1)
+    ]
+    said = [one.communicate(timeout=300)[1].decode() for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+
+
+def test_two_processes_equal_one_on_one_machine_and_on_two(
+    train_here: Callable[..., Path], command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # A loss that is a sum over the global batch: no batch norm, no dropout, the same augmentation for every sample.
-    common = ("transforms=none", "optimizer=sgd", "optimizer.lr=0.01", "data.num_samples=300", "hydra.run.dir=${name}")
+    common = ("transforms=none", "optimizer=sgd", "optimizer.lr=0.01", "data.num_samples=300")
     common += ("loss.class_weights=[1,2,3,4,5,6,7]",)  # each device's share of a batch has a weight of its own
-    assert command(*TINY, *common, "name=one").returncode == 0
-    done = command(*TINY, "trainer=ddp_cpu", *common, "name=two")
+    train_here(*TINY, *common, name="one")
+    done = command(*TINY, "trainer=ddp_cpu", *common, "hydra.run.dir=two")
     assert done.returncode == 0, done.stderr
     assert "2 x cpu" in done.stdout
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
@@ -35,6 +55,16 @@ def test_two_processes_equal_one(command: Run, tmp_path: Path) -> None:
                 [float(v) for v in line_b.split(",")], abs=1e-4
             )
     assert {p.name for p in tmp_path.iterdir()} == {"one", "two"}, "the second process has no folder of its own"
+
+    for name, value in (("PYTHONPATH", str(REPO)), ("OMP_NUM_THREADS", "1")):
+        monkeypatch.setenv(name, value)
+    on_two_machines(
+        tmp_path, *TINY, "trainer=ddp_cpu", *common, "trainer.devices=1", "trainer.num_nodes=2", "name=machines"
+    )
+    (run,) = (tmp_path / "outputs" / "machines").iterdir()  # although each process would have named its own
+    again = weights(run)
+    assert all(torch.equal(again[key], two[key]) for key in two)
+    assert json.loads((run / "metrics.json").read_text())["test"] == b["test"]
 
 
 def test_sweep_of_two_jobs_with_two_processes_and_one_resumed(command: Run, tmp_path: Path) -> None:
