@@ -8,7 +8,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY fer fer
 COPY conf conf
-RUN pip install --no-cache-dir $PIP_OPTIONS -c constraints.txt ".[demo,faces,export]" && useradd --create-home fer
+RUN pip install --no-cache-dir $PIP_OPTIONS -c constraints.txt ".[demo,faces,explain,export]" && useradd --create-home fer
 
 USER fer
 WORKDIR /home/fer

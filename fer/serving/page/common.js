@@ -28,10 +28,10 @@ async function json(response) {
 }
 
 /** Send a picture; the answer is that of POST /predict. */
-export async function predict(picture, number = chosen(), options = {}) {
+export async function predict(picture, { number = chosen(), explain = false } = {}) {
   const most = about.limits.picture_mb;
   if (picture.size > most * 1e6) throw new Error(`the file is larger than ${most} MB`);
-  const query = new URLSearchParams({ model: number, crops: true, ...options });
+  const query = new URLSearchParams({ model: number, crops: true, explain: explain && model(number).explains });
   try {
     return await json(await fetch(`predict?${query}`, { method: "POST", body: picture }));
   } catch (error) {
@@ -116,7 +116,7 @@ export class Card {
     this.swatch = make("span", { class: "swatch" });
     this.title = make("span");
     this.crop = figure("what the model sees");
-    this.explanation = figure("what decided it");
+    this.explanation = figure("what speaks for it");
     this.bars = new Bars(of, names);
     const seen = make("div", { class: "seen" }, this.crop.element, this.explanation.element);
     this.element = make("article", { class: "card" }, make("h3", {}, this.swatch, this.title), seen, this.bars.element);

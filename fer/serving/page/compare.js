@@ -23,7 +23,7 @@ async function look(file) {
   draw();
   let answers;
   try {
-    answers = await Promise.all(about.models.map((_, index) => predict(file, index + 1)));
+    answers = await Promise.all(about.models.map((_, index) => predict(file, { number: index + 1, explain: true })));
   } catch (error) {
     if (mine === asked) {
       stage.hidden = true;

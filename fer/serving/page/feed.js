@@ -10,9 +10,9 @@ const reasons = {
 };
 
 export class Feed {
-  /** onAnswer(answer, seconds since the one before); onEnd(message) when it ends by itself. */
+  /** Answers hold an explanation while .explain is true. onAnswer(answer, seconds since the one before); onEnd(message) when it ends by itself. */
   constructor(video, onAnswer, onEnd) {
-    Object.assign(this, { video, onAnswer, onEnd, running: false });
+    Object.assign(this, { video, onAnswer, onEnd, running: false, explain: false });
     this.canvas = document.createElement("canvas");
   }
 
@@ -45,7 +45,7 @@ export class Feed {
     let failures = 0;
     while (this.running && mine === this.turn) {
       try {
-        const answer = await predict(await this.grab());
+        const answer = await predict(await this.grab(), { explain: this.explain });
         failures = 0;
         const now = performance.now();
         if (this.running && mine === this.turn) this.onAnswer(answer, (now - before) / 1000);

@@ -26,7 +26,7 @@ function show() {
 
 function told() {
   const { name, network, classes, dataset } = model();
-  const parts = [network, `${classes.length} classes`, dataset ? `trained on ${dataset}` : "", name];
+  const parts = [network, `${classes.length} classes`, dataset ? `trained on ${dataset}` : "", about.models.length > 1 ? "" : name];
   document.getElementById("about").textContent = parts.filter(Boolean).join(" · ");
   document.getElementById("drawn").hidden = !model().drawn;
 }

@@ -23,7 +23,7 @@ async function look() {
   const visible = await shown(stage, file);
   draw();
   try {
-    const given = await predict(file);
+    const given = await predict(file, { explain: true });
     if (mine !== asked) return;
     answer = given;
   } catch (error) {
