@@ -166,6 +166,8 @@ _OPTIONS: dict[str, Rule] = {
     "model.pooling": Rule(f"{_POOLINGS} | None"),
     "model.head.pooling": Rule(f"{_POOLINGS} | None"),
     "model.padding": Rule("Literal['same', 'valid']"),
+    "model.first_shortcut": Rule("Literal['conv', 'pool']"),
+    "model.layers": Rule(at_least=1, not_empty=True),
     "model.filters": Rule(at_least=1, not_empty=True),
     "model.convs_per_block": Rule(at_least=1),
     "model.kernel_size": Rule(at_least=1),

@@ -131,6 +131,10 @@ def of_pretrained(model: Mapping[str, Any]) -> tuple[int, Sequence[float], Seque
 
     Of several backbones, mean and std are the first one's, and the size is the largest of ``image_sizes``.
     """
+    if str(model["_target_"]).startswith("fer.models.iresnet.") and model.get("checkpoint_path"):
+        from fer.models import iresnet
+
+        return iresnet.IMAGE_SIZE, iresnet.MEAN, iresnet.STD
     ours = str(model["_target_"]).startswith(("fer.models.timm_model.", "fer.models.fusion."))
     if not ours or not (model.get("pretrained") or model.get("checkpoint_path")):
         return None

@@ -1,7 +1,6 @@
 """Pretrained weights of timm's architectures: where they come from, and whether they filled the network."""
 
 import importlib.util
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +19,6 @@ from fer.errors import ConfigError, FERError, did_you_mean, listing
 from fer.extras import PRETRAINED, missing_package
 from fer.models import weight_file
 
-_log = logging.getLogger(__name__)
-
-_FILLED_AT_LEAST = 0.95  # of a backbone's tensors, for a weights file to pass as the architecture's own
-_UNUSED_AT_MOST = 0.1  # of a file's tensors beside its classifiers: a deeper network's fill a shallower one too
-_CLASSIFIERS = ("head", "fc", "classifier", "aux", "last_linear")  # in names of layers that another head replaces
 _HUB_TIMEOUT = 5.0  # seconds
 _MOST_TRIED = 12  # architectures of a family, where it is sought whose weights a file holds
 _LIKE, _SAME = 0.9, 0.99  # shares of equal tensors in a file and in an architecture: to name it, to seek no further
@@ -154,33 +148,14 @@ def check_filled(
 ) -> None:
     """Raise ConfigError unless nearly every tensor that the backbone still has came from the weights."""
     source = weights.source
-    wanted = {key for key in backbone.state_dict() if not key.endswith("num_batches_tracked")}
+    wanted = [key for key in backbone.state_dict() if not key.endswith("num_batches_tracked")]
     if weights.overlay.get("custom_load") is False:  # some of timm's own formats are loaded tensor by tensor
         compat.check_recorded(loads, backbone)
     for module, missing_keys, unexpected_keys in loads:
         if module is not backbone:
             continue
         missing = [key for key in missing_keys if key in wanted]
-        if len(missing) > (1 - _FILLED_AT_LEAST) * len(wanted):
-            raise ConfigError(
-                f"the weights of {source} are not those of {name}: "
-                f"they fill {len(wanted) - len(missing)} of its {len(wanted)} tensors.{meant(weights, name)}\n"
-                f"  Missing:\n{listing(missing, 8)}\n  Not used:\n{listing(list(unexpected_keys), 8)}"
-            )
-        unused = [key for key in unexpected_keys if not key.endswith("num_batches_tracked")]
-        filled = len(wanted) - len(missing)
-        _log.info("%s: filled %d of %d tensors of %s, %d unused", source, filled, len(wanted), name, len(unused))
-        foreign = [key for key in unused if not any(word in key.lower() for word in _CLASSIFIERS)]
-        if len(foreign) > _UNUSED_AT_MOST * (filled + len(foreign)):
-            likely = meant(weights, name) or " Is model.name right?"
-            raise ConfigError(
-                f"the weights of {source} are not those of {name}: "
-                f"they fill {filled} of its {len(wanted)} tensors, and "
-                f"{len(foreign)} more, beside classifiers, are not used.{likely}\n"
-                f"  Not used:\n{listing(foreign, 8)}"
-            )
-        if missing:
-            _log.warning("%s has no weights for %s of %s: random ones", source, ", ".join(missing), name)
+        weight_file.report(source, name, wanted, missing, list(unexpected_keys), lambda: meant(weights, name))
 
 
 def meant(weights: Weights, name: str) -> str:
@@ -220,5 +195,5 @@ def _shapes(name: str) -> dict[str, torch.Size]:
 def _likeness(there: Mapping[str, torch.Size], here: Mapping[str, torch.Size]) -> float:
     """Return the share of the tensors of a file and of an architecture, beside classifiers, that both have."""
     shared = sum(there.get(key) == shape for key, shape in here.items())
-    either = {key for key in {*there, *here} if not any(word in key.lower() for word in _CLASSIFIERS)}
+    either = {key for key in {*there, *here} if not weight_file.of_classifier(key)}
     return shared / max(1, len(either))

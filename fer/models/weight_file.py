@@ -1,8 +1,9 @@
 """A local file of weights as tensors by name: read as plain data, unwrapped, its names brought to a network's."""
 
+import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,14 @@ from torch import Tensor
 
 from fer.errors import ConfigError, listing
 
+log = logging.getLogger(__name__)
+
 # Under what programs keep the weights beside optimisers and epochs; averaged ones first.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net", "network", "backbone")
+_FILLED_AT_LEAST = 0.95  # of a backbone's tensors, for a file to pass as the network's own
+_UNUSED_AT_MOST = 0.1  # of a file's tensors beside its classifiers: a deeper network's fill a shallower one too
+_CLASSIFIERS = ("head", "fc", "classifier", "aux", "last_linear")  # in names of layers that another head replaces
+_COUNTER = "num_batches_tracked"  # of batch norm, which older files lack
 _ADDED = ("module.", "_orig_mod.")  # before each name, by DataParallel and torch.compile
 
 
@@ -45,6 +52,50 @@ def read(path: str, prefix: str | None = None, rename: Mapping[str, str] | None 
             f"torch.save(model.state_dict(), <file>)."
         )
     return _renamed(state, prefix, rename or {})
+
+
+def report(
+    source: str,
+    name: str,
+    wanted: Sequence[str],
+    missing: Sequence[str],
+    unused: Sequence[str],
+    likely: Callable[[], str],
+) -> None:
+    """Say how much of a network a file filled.
+
+    Args:
+        source: What the weights are called.
+        name: What the network is called.
+        wanted: The names of the network's tensors.
+        missing: Those that the file does not have.
+        unused: Those of the file that the network does not have.
+        likely: What the file may be instead, as a sentence with a space before it; called where it is refused.
+
+    Raises:
+        ConfigError: If it filled too little, or too much of it is left over, for it to be of this network.
+    """
+    wanted, missing, unused = ([key for key in k if not key.endswith(_COUNTER)] for k in (wanted, missing, unused))
+    filled = len(wanted) - len(missing)
+    not_those = f"the weights of {source} are not those of {name}: they fill {filled} of its {len(wanted)} tensors"
+    if len(missing) > (1 - _FILLED_AT_LEAST) * len(wanted):
+        raise ConfigError(
+            f"{not_those}.{likely()}\n  Missing:\n{listing(missing, 8)}\n  Not used:\n{listing(unused, 8)}"
+        )
+    log.info("%s: filled %d of %d tensors of %s, %d unused", source, filled, len(wanted), name, len(unused))
+    foreign = [key for key in unused if not of_classifier(key)]
+    if len(foreign) > _UNUSED_AT_MOST * (filled + len(foreign)):
+        raise ConfigError(
+            f"{not_those}, and {len(foreign)} more, beside classifiers, are not used."
+            f"{likely() or ' Is model.name right?'}\n  Not used:\n{listing(foreign, 8)}"
+        )
+    if missing:
+        log.warning("%s has no weights for %s of %s: random ones", source, ", ".join(missing), name)
+
+
+def of_classifier(name: str) -> bool:
+    """Say whether a tensor is of a layer that another head replaces."""
+    return any(word in name.lower() for word in _CLASSIFIERS)
 
 
 def _content(file: Path) -> Any:

@@ -20,6 +20,7 @@ NETWORKS = (
     "fer.models.emotion_net.EmotionNet",
     "fer.models.fully_connected.FullyConnected",
     "fer.models.fusion.Fusion",
+    "fer.models.iresnet.IResNet",
     "fer.models.shallow_cnn.ShallowCNN",
     "fer.models.simple_conv.SimpleConv",
     "fer.models.timm_model.TimmModel",

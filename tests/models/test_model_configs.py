@@ -18,7 +18,15 @@ CONF = Path(__file__).parents[2] / "conf"
 NAMES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 OVERRIDES = {"timm": ["model.name=test_resnet"]}
 SIZES = {"inception_v3": 75, "deep_cnn": 96}
-LARGE = {"inception_v3", "resnet50", "resnet101", "resnet152", "vgg16", "vgg19"}  # shapes alone: seconds else
+LARGE = {
+    "inception_v3",
+    "iresnet",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "vgg16",
+    "vgg19",
+}  # shapes alone: seconds else
 
 
 @pytest.fixture(scope="module")
