@@ -49,7 +49,8 @@ def started(overrides: list[str]) -> list[str]:
                 f"init={text}: a sweep needs parents of one network; init={path} has another:\n{listing(lines)}"
             )
     models = [o.partition("=")[2] for o in overrides if o.startswith("model=")]
-    choice = models[-1] if models else _choice(networks[0], paths[0], overrides)
+    nearest = _choice(networks[0], paths[0], overrides)
+    choice = models[-1] if models else nearest
     base = _read(choice)
     if any(base.get(key) != networks[0].get(key) for key in IDENTITY if key in networks[0]) and choice != "custom":
         return overrides  # another network, which the check of the composed config names

@@ -96,6 +96,13 @@ def write(
         f"- Data: {markdown(training['dataset'] or 'not known')}; {training['fitted']:,} images fitted it, "
         f"{training['chose']:,} chose the checkpoint (by `{training['monitor']}`).",
     ]
+    if parent := training.get("parent"):
+        known = (
+            "images that are not known"
+            if parent["fitted"] is None
+            else f"{parent['fitted']:,} images that are not among these"
+        )
+        lines.append(f"- Before that: a model of {markdown(parent['dataset'] or 'unknown data')}, fitted by {known}.")
     lines += [f"- Epochs: {metrics['epochs']}; the best was {metrics['best_epoch']}."] if "epochs" in metrics else []
     lines += [f"- **{markdown(metrics['stamp'])}**"] if metrics.get("stamp") else []
     lines += ["", "## Scores", "", *_scores(metrics, tests), ""]

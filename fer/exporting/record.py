@@ -106,10 +106,20 @@ def describe(module: FERModule, checkpoint: Mapping[str, Any], config: Mapping[s
             "chose": len(seen.get("val", ())),
             "selected_on_test": bool(seen.get("selected_on_test", False)),
             "monitor": hparams["monitor"],
+            "parent": _parent(checkpoint.get(seen_images.PARENT), seen),
             "checkpoint_mark": run_folder.checkpoint_mark(config["ckpt"]),
         },
         "fer": fer.__version__,
     }
+
+
+def _parent(record: Mapping[str, Any] | None, seen: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the model whose weights the training began with was trained on; None without one."""
+    if record is None:
+        return None
+    known = not seen.get(seen_images.UNKNOWN, False)
+    images = seen_images.earlier(seen) if known else None
+    return {"dataset": record.get("dataset"), "checkpoint_mark": record.get("mark"), "fitted": images}
 
 
 def measured(found: Comparison, price: Price | None) -> dict[str, Any]:

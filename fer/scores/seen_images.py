@@ -76,6 +76,11 @@ def seen_images(datamodule: FERDataModule, before: Mapping[str, Any] | None = No
     return carried
 
 
+def earlier(carried: Mapping[str, Any]) -> int:
+    """Return how many images fitted the model in earlier stages of its training, and no longer do."""
+    return len(carried.get(_EARLIER + "train", ()))
+
+
 def _ever(carried: Mapping[str, Any], split: str) -> npt.NDArray[np.uint8]:
     """Return the fingerprints of a split's images, now and in earlier stages of the training."""
     parts = [carried[key].numpy() for key in (split, _EARLIER + split) if key in carried]

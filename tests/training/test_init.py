@@ -15,6 +15,7 @@ from PIL import Image
 
 from fer.cli.command import rewrite
 from fer.errors import FERError
+from fer.exporting import record
 from fer.exporting.formats import write_safetensors
 from fer.files import export
 from fer.training import parent
@@ -97,6 +98,10 @@ def test_a_child_from_parent_to_test(
     tested = run_here("fer.test", f"ckpt={child}", name="tested")
     assert json.loads((tested / "metrics.json").read_text())["seen"] == metrics["seen"]
 
+    module, asked = FERModule.load_from_checkpoint(child), {"format": "onnx", "ckpt": str(child)}
+    told = record.describe(module, best[child], asked, "model.onnx")["training"]["parent"]
+    assert told == {"dataset": "folder", "checkpoint_mark": metrics["parent"]["mark"], "fitted": 24}
+
     # It goes on without its parent, and keeps its input.
     run.rename(tmp_path / "gone")
     train_here(f"resume={child}", "trainer.max_epochs=2")
@@ -144,8 +149,9 @@ def test_the_networks_overrides(tmp_path: Path) -> None:
             rewrite([f"init={other}"])
     other = write_run(tmp_path / "code")
     (other / "config.yaml").write_text(yaml.safe_dump({"model": {"_target_": "os.system", "command": "true"}}))
-    with pytest.raises(FERError, match=r"its network is 'os.system', which is not fer's"):
-        rewrite([f"init={other}"])
+    for more in ([], ["model=custom"], ["model=timm"]):
+        with pytest.raises(FERError, match=r"its network is 'os.system', which is not fer's"):
+            rewrite([f"init={other}", *more])
     with pytest.raises(FERError, match="a sweep needs parents of one network"):
         rewrite([f"init={run},{write_run(tmp_path / 'another')}"])
     lone = tmp_path / "lone.ckpt"
