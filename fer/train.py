@@ -38,7 +38,18 @@ def train(cfg: "DictConfig") -> float | None:
     from fer.files import run_record
     from fer.framing import measure
     from fer.models import preprocessing
-    from fer.training import calibration, features, launch, opening, parent, predict, results, resume, together
+    from fer.training import (
+        calibration,
+        features,
+        launch,
+        opening,
+        parent,
+        predict,
+        results,
+        resume,
+        teaching,
+        together,
+    )
     from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, restoring
     from fer.training.loggers import HistoryLogger, KeepHistory
     from fer.training.module import FERModule
@@ -83,6 +94,9 @@ def train(cfg: "DictConfig") -> float | None:
     if loss.get("class_weights") == "balanced":
         counts = datamodule.class_counts("train")
         loss["class_weights"] = (counts.sum() / (len(classes) * counts.clip(1))).tolist()  # of none: as if of one
+    if "class_priors" in loss and loss["class_priors"] is None:
+        counts = datamodule.class_counts("train").clip(1)
+        loss["class_priors"] = (counts / counts.sum()).tolist()
     if resumed:
         resume.refuse_other_data(resumed, datamodule, model_input, loss.get("class_weights"))
         model_input = replace(model_input, framing=resume.input_of(resumed).framing)
@@ -103,6 +117,8 @@ def train(cfg: "DictConfig") -> float | None:
     )
     if began_with:
         parent.fill(module, began_with)
+    if config["teacher"] is not None:
+        teaching.attach(module, config, (config["model"], loss))
     if config["compile"]:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
     if config["preview"]:
@@ -128,9 +144,11 @@ def train(cfg: "DictConfig") -> float | None:
     if first:
         opening.open_run(run, config, module.parent)
         opening.describe(datamodule, module, trainer, run)
+        if module.teachers is not None:
+            module.teachers.describe(datamodule)
         if began_with:
             parent.warn_of_seen(began_with, datamodule)
-    if config["cache_features"] and features.are_constant(module, datamodule):
+    if config["cache_features"] and module.teachers is None and features.are_constant(module, datamodule):
         datamodule.use_features(features.compute(module, datamodule, trainer.strategy.root_device))
     with together.watched(), launch.processes(trainer), restoring(trainer, config["ckpt"]):
         trainer.fit(module, datamodule, ckpt_path=config["ckpt"], weights_only=True)

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
-from fer.cli import launch_check, run_check, starting
+from fer.cli import launch_check, method_check, run_check, starting
 from fer.config import option_types
 from fer.config.groups import conf_dir, flat
 from fer.config.timm_names import timm_models, timm_optimizers
@@ -43,7 +43,7 @@ def check(cfg: DictConfig) -> None:
         problems = launch_check.wrong(config) + _wrong_name(config.get("name"))
         problems += _wrong_names(values, config) + _wrong_together(values) + _idle_reasons(config)
         if primary.stem == "train":
-            problems += run_check.wrong(config)
+            problems += run_check.wrong(config) + method_check.wrong(config)
     if problems:
         raise ConfigError("\n  ".join(problems) if len(problems) == 1 else "\n  ".join(["", *problems]))
 
@@ -195,7 +195,7 @@ def check_paths(cfg: DictConfig) -> None:
         problems.append(f"probabilities={probabilities}: no such file.")
     if config.get("ckpt") is None:  # a checkpoint's own weights win
         problems += _wrong_weights((config.get("model") or {}).get("checkpoint_path"))
-    problems += starting.wrong(config)
+    problems += starting.wrong(config) + method_check.missing(config)
     if problems:
         raise ConfigError("\n  ".join(problems))
 

@@ -53,6 +53,9 @@ class Rule(NamedTuple):
 _OPTIONS: dict[str, Rule] = {
     "name": Rule("str | int | float | None"),
     "ckpt": Rule("str | None"),
+    "teacher": Rule("str | Sequence[str] | None", not_empty=True),
+    "teacher_temperature": Rule(above=0, at_most=100),
+    "teacher_weight": Rule(above=0, at_most=1),
     "init": Rule("str | None"),
     "runs": Rule("str | Sequence[str]", not_empty=True),
     "subjects": Rule("str | None"),
@@ -141,6 +144,8 @@ _OPTIONS: dict[str, Rule] = {
     "loss.class_weights": Rule("Literal['balanced'] | Sequence[float] | None", at_least=0),
     "loss.label_smoothing": Rule(at_least=0, below=1),
     "loss.gamma": Rule(at_least=0),
+    "loss.tau": Rule("float", above=0, at_most=10),
+    "loss.class_priors": Rule("Sequence[float] | None", above=0, at_most=1),
     "loss.epsilon": Rule(above=0, at_most=1),
     "mixup.mixup_alpha": Rule("float", at_least=0, at_most=100),
     "mixup.cutmix_alpha": Rule("float", at_least=0, at_most=100),

@@ -19,14 +19,21 @@ from hydra.core.hydra_config import HydraConfig
 
 from fer.config import moved
 from fer.config.groups import conf_dir, option_names
-from fer.config.quoting import quote, unquote
+from fer.config.quoting import quote, unquote, written
 from fer.errors import ConfigError
 from fer.files.atomic import writing
 
 FILE = "run.yaml"
 _FORMAT = 1
 # What a command says of itself, and not of the run.
-_PATHS = ("root", "exclude", "votes", "cache_dir", "checkpoint_path")  # keys, by their last part, whose value is a path
+_PATHS = (
+    "root",
+    "exclude",
+    "votes",
+    "cache_dir",
+    "checkpoint_path",
+    "refine",
+)  # keys, by their last part, whose value is a path
 _OF_THE_COMMAND = ("ckpt=", "resume=", "trust=", "output_dir=")
 
 
@@ -76,7 +83,9 @@ def absolute(node: Any, key: str = "") -> Any:
     """Return a config in which files and folders that are there have whole paths: a run may go on from anywhere."""
     if isinstance(node, Mapping):
         return {name: absolute(value, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
-    if not isinstance(node, str) or (key != "init" and key.rpartition(".")[2] not in _PATHS):
+    if key == "teacher" and isinstance(node, list):
+        return [absolute(one, key) for one in node]
+    if not isinstance(node, str) or (key not in ("init", "teacher") and key.rpartition(".")[2] not in _PATHS):
         return node
     path = Path(node).expanduser()
     return str(path.absolute()) if path.exists() else node
@@ -84,6 +93,9 @@ def absolute(node: Any, key: str = "") -> Any:
 
 def _absolute_override(override: str) -> str:
     key, _, value = override.partition("=")
+    if key == "teacher" and value.startswith("["):
+        paths = [unquote(one.strip()) for one in value.strip("[]").split(",")]
+        return f"{key}={written(absolute(paths, key))}"
     found = absolute(unquote(value), key)
     return override if found == unquote(value) else f"{key}={quote(found)}"
 

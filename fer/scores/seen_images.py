@@ -97,8 +97,8 @@ def merged(several: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None
     if not carried:
         return None
     found: dict[str, Any] = {
-        "dataset": ", ".join(dict.fromkeys(one["dataset"] for one in carried)),
-        "selected_on_test": any(one["selected_on_test"] for one in carried),
+        "dataset": ", ".join(dict.fromkeys(one["dataset"] for one in carried if "dataset" in one)) or "unknown",
+        "selected_on_test": any(one.get("selected_on_test", False) for one in carried),
     }
     for split in ("train", "val"):
         prints = np.concatenate([_ever(one, split) for one in carried])

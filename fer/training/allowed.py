@@ -27,6 +27,7 @@ NETWORKS = (
 )
 LOSSES = (
     "fer.training.losses.FocalLoss",
+    "fer.training.losses.LogitAdjustedLoss",
     "fer.training.losses.MultiTargetLoss",
     "timm.loss.LabelSmoothingCrossEntropy",
     "timm.loss.SoftTargetCrossEntropy",

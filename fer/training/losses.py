@@ -1,6 +1,6 @@
 """Losses that torch lacks, and what the groups ``loss`` and ``mixup`` build."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,6 +66,36 @@ class FocalLoss(nn.Module):
         log_p = F.log_softmax(logits, dim=1)
         terms = target * (1 - log_p.exp()).pow(self.gamma) * log_p
         return -(terms if self.weight is None else terms * self.weight).sum() / total
+
+
+class LogitAdjustedLoss(nn.Module):
+    """Cross-entropy that asks more of rare classes: each logit is raised by its class's share of the training images.
+
+    At prediction nothing is added, so the network judges as if all classes were equally frequent.
+    Source: Menon et al., "Long-tail Learning via Logit Adjustment", ICLR 2021, https://arxiv.org/abs/2007.07314.
+
+    Args:
+        class_priors: Share of each class in the training images, C numbers.
+        tau: How much of their logarithm is added; 0 is cross-entropy, 1 balances the classes.
+        label_smoothing: Share of the target spread evenly over the classes, in [0, 1).
+    """
+
+    offset: Tensor
+
+    def __init__(self, class_priors: Sequence[float], tau: float = 1.0, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        shares = torch.tensor(class_priors, dtype=torch.float32)
+        self.register_buffer("offset", tau * shares.clamp(min=1e-6).log(), persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the mean loss.
+
+        Args:
+            logits: float of shape (B, C).
+            target: int64 class indices of shape (B,), or float probabilities of shape (B, C).
+        """
+        return F.cross_entropy(logits + self.offset, target, label_smoothing=self.label_smoothing)
 
 
 class MultiTargetLoss(nn.Module):

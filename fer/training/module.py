@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pytorch_lightning as pl
@@ -24,6 +24,9 @@ from fer.training.losses import batch_weight, build_loss, build_mix
 from fer.training.optim import GROUPING, build_optimizer, build_scheduler, parameter_groups
 from fer.training.rebuild import rebuild
 from fer.training.tta import CHOICES, views
+
+if TYPE_CHECKING:
+    from fer.training.teaching import Teachers
 
 
 class FERModule(pl.LightningModule):
@@ -55,6 +58,7 @@ class FERModule(pl.LightningModule):
             scratch.
         parent: What is known of the model whose weights the training began with (``init=``): plain data, kept in each
             checkpoint; None without.
+        teachers: What the training learns from beside the labels, kept in no checkpoint; None for the labels alone.
         val_confusion: int64 (C, C), the last validation epoch's confusion matrix, true class in rows; None before.
 
     Raises:
@@ -100,6 +104,7 @@ class FERModule(pl.LightningModule):
         self.val_metrics = classification_metrics(len(classes), "val/")
         self.test_metrics = classification_metrics(len(classes), "test/")
         self.tta, self.train_size, self.val_confusion = "none", None, None
+        self.teachers: Teachers | None = None
         self._seen_images: dict[str, Any] | None = None  # made when the first checkpoint is
         self.seen_before: Mapping[str, Any] | None = None
         self.parent: Mapping[str, Any] | None = None
@@ -166,12 +171,15 @@ class FERModule(pl.LightningModule):
                 x, target = self.mix(x, target)
             logits = self._fitted(x)
         loss, weight = self._mean_loss(logits, target)
-        self._refuse_non_finite(loss, batch_idx)
+        whole = loss * self._share_of_devices(weight)
+        if self.teachers is not None:
+            whole = self.teachers.blended(whole, logits, batch["image"])
+        self._refuse_non_finite(whole, batch_idx)
         self.train_metrics.update(logits.detach().argmax(1), labels if target.ndim == 1 else target.argmax(1))
         self.log("train/loss_step", loss)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.train_loss.update(loss.detach(), weight)
-        return loss * self._share_of_devices(weight)
+        return whole
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Score a batch of ``image`` and ``label``."""

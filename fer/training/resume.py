@@ -112,7 +112,7 @@ def _differences(group: str, before: Mapping[str, Any], now: Mapping[str, Any]) 
             return [_line(f"{group}.{key}", new.get(key), was.get(key))]
     return [
         _line(f"{group}.{key}", new.get(key), was.get(key))
-        for key in sorted({*was, *new} - {"class_weights"})  # balanced ones are known with the data alone
+        for key in sorted({*was, *new} - {"class_weights", "class_priors"})  # both follow the data
         # An option that the run did not know and that is off is no difference: checkpoints outlive a version.
         if was.get(key) != new.get(key) and (key in was or new[key])
     ]

@@ -150,7 +150,7 @@ def test_same_seed_same_weights_other_seed_other_weights(train_here: Train, monk
     "options",
     [
         (),
-        ("scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1.0"),
+        ("scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1.0", "loss=logit_adjusted"),
         ("scheduler=step", "scheduler.step_size=1", "optimizer=sgd"),
         ("scheduler=onecycle", "mixup=both", "callbacks=[default,ema]"),
         ("trainer.accumulate_grad_batches=2", "trainer.max_steps=10", "+callbacks.kill.step=7"),
@@ -160,8 +160,8 @@ def test_same_seed_same_weights_other_seed_other_weights(train_here: Train, monk
         ("data.sampler=weighted", "loss.class_weights=balanced", "trainer.gradient_clip_val=1"),
     ],
     ids=[
-        "cosine", "plateau", "step", "onecycle-mixup-ema", "accumulation", "bf16-mixed", "bf16-true", "finetuning",
-        "imbalance",
+        "cosine", "plateau", "step", "onecycle-mixup-ema", "accumulation", "bf16-mixed", "bf16-true",
+        "finetuning", "imbalance",
     ],
 )  # fmt: skip
 def test_resumed_run_equals_uninterrupted_run(train_here: Train, options: tuple[str, ...]) -> None:

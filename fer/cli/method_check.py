@@ -1,0 +1,44 @@
+"""Checks of ways to train that exclude each other: corrected class counts, teachers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fer.config.option_values import shown
+
+
+def wrong(config: Mapping[str, Any]) -> list[str]:
+    """Name what cannot be together in a training."""
+    return [*_class_counts(config), *_teachers(config)]
+
+
+def _class_counts(config: Mapping[str, Any]) -> list[str]:
+    """Check that class counts are corrected for once."""
+    loss = config["loss"]
+    if not str(loss["_target_"]).endswith(".LogitAdjustedLoss"):
+        return []
+    why = "loss=logit_adjusted corrects for the classes' counts already: twice would favour rare classes."
+    problems = []
+    if loss.get("class_weights") is not None:
+        problems.append(f"loss.class_weights={shown(loss['class_weights'])}: {why} Leave it out, or use cross_entropy.")
+    if config["data"].get("sampler") == "weighted":
+        problems.append(f"data.sampler=weighted: {why} Use data.sampler=shuffle, or loss=cross_entropy.")
+    return problems
+
+
+def _teachers(config: Mapping[str, Any]) -> list[str]:
+    """Check that teachers see what the student sees."""
+    mixup = config["mixup"]
+    if config["teacher"] is None or not (mixup["mixup_alpha"] > 0 or mixup["cutmix_alpha"] > 0):
+        return []
+    return ["teacher: mixed images are made of the student's input, which teachers do not see. Choose mixup=none."]
+
+
+def missing(config: Mapping[str, Any]) -> list[str]:
+    """Name teachers that are not there."""
+    teacher = config.get("teacher") or []
+    return [
+        f"teacher={path}: no such file or folder. A run's folder, or a checkpoint in it, can teach."
+        for path in ([teacher] if isinstance(teacher, str) else teacher)
+        if not Path(path).expanduser().exists()
+    ]
