@@ -23,23 +23,23 @@ def evaluate(cfg: "DictConfig") -> None:
         FERError: If the checkpoint or the data cannot be used.
     """
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
+    from pathlib import Path
+
     from fer import environment
+    from fer.files import export
     from fer.predicting import explaining
 
     config = settled(cfg)
+    export.check_test(config)
     if config["explain"]:
         explaining.check(config["ckpt"])
     environment.check()
-    from pathlib import Path
-
     from fer.files import metrics, run_folder
     from fer.models.grad_cam import GradCam
     from fer.scores import calibration, seen_images
     from fer.scores.label_space import align
-    from fer.testing import evaluation, reframing, tables
+    from fer.testing import evaluation, exports, reframing, tables
     from fer.training import predict
-    from fer.training.checkpoint_content import load_checkpoint
-    from fer.training.module import FERModule
 
     run = Path(config["output_dir"])
     run_folder.refuse_used(run, metrics.FILE)
@@ -47,10 +47,8 @@ def evaluate(cfg: "DictConfig") -> None:
 
     # The model, from the checkpoint alone.
     mark = run_folder.checkpoint_mark(config["ckpt"])  # of what is read here: its run may go on and write the next
-    checkpoint = load_checkpoint(config["ckpt"])
-    packages = config["trust"] if isinstance(config["trust"], list) else ()
-    module = FERModule.load_from_checkpoint(config["ckpt"], packages=packages, tta=config["tta"])
-    cam = GradCam(module.net, module.preprocess, module.name) if config["explain"] else None
+    module, checkpoint = exports.open_model(config)
+    cam = GradCam(module.net, module.preprocess, module.name) if config["explain"] and module.net else None
     if config["frame"] == "match":
         reframing.check(config["ckpt"], module.preprocess.framing)
 
@@ -58,7 +56,7 @@ def evaluate(cfg: "DictConfig") -> None:
     space = align(module.classes, datamodule.classes, config["merge"])
     evaluation.describe(config["ckpt"], module, datamodule, split, space)
 
-    trainer = predict.scorer(run, config["accelerator"], config["precision"], show_bar=config["progress"])
+    trainer = predict.scorer(run, exports.accelerator(module, config), config["precision"], show_bar=config["progress"])
     predictions = predict.predict(module, datamodule, split, trainer)
     reframed = reframing.predict(module, datamodule, split, trainer) if config["frame"] == "match" else None
     found = seen_images.find(checkpoint, datamodule.samples.images, predictions.rows)

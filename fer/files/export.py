@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fer.errors import FERError
+from fer.errors import ConfigError, FERError
 from fer.files.text import read_json, write_json
 
 FILE = "config.json"
@@ -57,8 +57,38 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_test(config: Mapping[str, Any]) -> None:
+    """Refuse a test of an export that asks what only a checkpoint can give.
+
+    Args:
+        config: The config of ``fer.test``.
+
+    Raises:
+        ConfigError: Naming the key.
+    """
+    ckpt = config["ckpt"]
+    if not is_export(Path(ckpt).expanduser()):
+        return
+    if config.get("data") is None:
+        raise ConfigError(
+            f"data: ckpt={ckpt} is an export, which does not say where its run's data stand. Name the dataset: "
+            f"data=<name> data.root=<folder>"
+        )
+    for key, allowed in (("tta", ("none",)), ("accelerator", ("auto", "cpu")), ("precision", ("32-true",))):
+        if config[key] not in allowed:
+            raise ConfigError(
+                f"{key}={config[key]}: ckpt={ckpt} is an export, which runs on the CPU as it is: {key}={allowed[0]}."
+            )
+
+
+def model_file(folder: Path) -> Path | None:
+    """Return the model's file in an export's folder; None if the folder is none."""
+    there = (folder / name for name in NAMES.values() if (folder / name).is_file())
+    return next(there, None) if (folder / FILE).is_file() else None
+
+
 def is_export(path: Path) -> bool:
     """Say whether a path is an export's folder, or a model's file in one, rather than a run or a checkpoint."""
     if path.is_dir():
-        return (path / FILE).is_file() and any((path / name).is_file() for name in NAMES.values())
+        return model_file(path) is not None
     return path.suffix in {Path(name).suffix for name in NAMES.values()}

@@ -191,6 +191,9 @@ def _check_test(metrics: Mapping[str, Any], averages: Sequence[str]) -> None:
     _need(metrics["seen"], "known", bool)
     for key in ("images", "in_training", "in_training_exactly", "chose_the_checkpoint"):
         _need(metrics["seen"], key, int)
+    counts = metrics["seen"].get("summary", [0, 0])
+    if not (isinstance(counts, list) and [type(count) for count in counts] == [int, int]):
+        raise ValueError("seen.summary is no pair of numbers")
     if "test" not in metrics:
         raise ValueError("it holds no scores")
     for part in ("test", "clean"):

@@ -19,7 +19,7 @@ import yaml
 
 from fer.config import moved
 from fer.errors import ConfigError
-from fer.files import run_record
+from fer.files import export, run_record
 from fer.files.atomic import writing
 from fer.files.text import read_text
 
@@ -93,15 +93,19 @@ def read_config(folder: Path) -> dict[str, Any]:
 def checkpoint_mark(path: str | Path) -> str | None:
     """Return what tells a checkpoint from every other one, whatever its name and time; None if it cannot be read.
 
-    A hash of the checksums that the file's directory lists: nothing else of it need be read.
+    A hash of the checksums that the file's directory lists: nothing else of it need be read. Of an export that has no
+    such directory, a hash of the file.
 
     Args:
-        path: The checkpoint, or a run's folder (for its best checkpoint).
+        path: The checkpoint, a run's folder (for its best checkpoint), or an export.
     """
     path = checkpoint_file(Path(path))
     try:
         if not path.is_file():
             return None
+        if path.suffix in (".onnx", ".safetensors"):
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()[:16]
         with zipfile.ZipFile(path) as archive:
             records = sorted((record.filename, record.CRC, record.file_size) for record in archive.infolist())
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
@@ -127,8 +131,10 @@ def prediction_name(source: object, ckpt: object, *options: object) -> str:
 
 
 def checkpoint_file(path: Path) -> Path:
-    """Return the checkpoint that ``ckpt=<path>`` means: of a run's folder the best one."""
-    return path if path.suffix == ".ckpt" or path.is_file() else path / "checkpoints" / "best.ckpt"
+    """Return the file that ``ckpt=<path>`` means: of a run's folder the best checkpoint, of an export's its model."""
+    if path.suffix == ".ckpt" or path.is_file():
+        return path
+    return export.model_file(path) or path / "checkpoints" / "best.ckpt"
 
 
 def run_name(path: Path) -> str:

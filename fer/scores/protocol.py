@@ -37,6 +37,13 @@ def stamp_of_test(images: int, fitted: int, chose: int, selected_on_test: bool) 
 
 def leak_line(seen: Mapping[str, Any]) -> str:
     """Say how many tested images were in training, from a test's ``seen``."""
+    if "summary" in seen:
+        fitted, chose = seen["summary"]
+        return (
+            f"Whether test images were in training is not known: an export carries no fingerprints. It says that "
+            f"{fitted:,} images of {seen['trained_on']} fitted it and {chose:,} chose it; a test of its checkpoint "
+            f"looks for them."
+        )
     if not seen["known"]:
         return "Whether test images were in training is not known: this checkpoint carries no fingerprints."
     share = 100 * seen["in_training"] / max(1, seen["images"])

@@ -14,6 +14,8 @@ from fer.data.fingerprints import fingerprints
 
 KEY = "seen_images"
 """Where a checkpoint holds them."""
+SUMMARY = "seen_images_summary"
+"""Where there stands, of an export, what it says of them: their numbers, without fingerprints."""
 PARENT = "parent"
 """Where it holds what is known of the model whose weights its training began with."""
 UNKNOWN = "unknown_before"
@@ -32,6 +34,7 @@ class Seen:
         dataset: The dataset that the model was trained on; None if the checkpoint does not say.
         selected_on_test: Whether the checkpoint was chosen on a test split.
         complete: Whether all images that the model has seen are known.
+        summary: Of an export, how many images fitted the model and how many chose it; which ones is then not known.
     """
 
     fitted: npt.NDArray[np.bool_]
@@ -40,17 +43,19 @@ class Seen:
     dataset: str | None
     selected_on_test: bool
     complete: bool = True
+    summary: tuple[int, int] | None = None
 
     def counts(self) -> dict[str, Any]:
         """Return what ``metrics.json`` says of it under ``seen``."""
         return {
-            "known": self.dataset is not None,
+            "known": self.dataset is not None and self.summary is None,
             "complete": self.complete,
             "trained_on": self.dataset,
             "images": len(self.fitted),
             "in_training": int(self.fitted.sum()),
             "in_training_exactly": int(self.exact.sum()),
             "chose_the_checkpoint": int((self.chose & ~self.fitted).sum()),
+            **({} if self.summary is None else {"summary": list(self.summary)}),
         }
 
 
@@ -112,14 +117,20 @@ def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt
     """Look for tested images among those that a checkpoint was trained and chosen on.
 
     Args:
-        checkpoint: From :func:`fer.training.checkpoint.load_checkpoint`.
+        checkpoint: From :func:`fer.training.checkpoint.load_checkpoint`; or of an export, its :data:`SUMMARY`.
         images: The tested dataset's images, uint8 of shape (M, H, W) or (M, H, W, 3).
         rows: int64 of shape (N,), which of them are tested.
     """
     carried = checkpoint.get(KEY)
     if carried is None:
         nothing = np.zeros(len(rows), dtype=np.bool_)
-        return Seen(nothing, nothing, nothing, None, False)
+        said = checkpoint.get(SUMMARY)
+        said = said if isinstance(said, Mapping) else {}
+        fitted, chose = said.get("fitted"), said.get("chose")
+        if not (isinstance(said.get("dataset"), str) and isinstance(fitted, int) and isinstance(chose, int)):
+            return Seen(nothing, nothing, nothing, None, False)
+        on_test = bool(said.get("selected_on_test"))
+        return Seen(nothing, nothing, nothing, said["dataset"], on_test, False, (fitted, chose))
     prints = fingerprints(images, rows)
     fitted, chose = (near_copies.matches(prints, _ever(carried, split)) for split in ("train", "val"))
     exact = near_copies.exact_matches(prints, _ever(carried, "train"))

@@ -27,13 +27,14 @@ from fer.scores.protocol import stamp_of_test
 from fer.scores.registry import of_confusion
 from fer.scores.seen_images import Seen
 from fer.testing import pictures
+from fer.testing.exports import ExportedModule
 from fer.testing.reframing import Reframed
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
 
 
-def data(config: Mapping[str, Any], module: FERModule) -> tuple[FERDataModule, str]:
+def data(config: Mapping[str, Any], module: FERModule | ExportedModule) -> tuple[FERDataModule, str]:
     """Return the data, of the run itself or any other, whose splits are left as they are, and the split to test.
 
     Args:
@@ -96,7 +97,9 @@ def as_trained(data: Mapping[str, Any], trained: Preprocessing, own: bool, frame
     return data
 
 
-def describe(ckpt: str, module: FERModule, datamodule: FERDataModule, split: str, space: LabelSpace) -> None:
+def describe(
+    ckpt: str, module: FERModule | ExportedModule, datamodule: FERDataModule, split: str, space: LabelSpace
+) -> None:
     """Say what is about to be tested on what, and how the classes meet."""
     size = module.preprocess
     name = module.name

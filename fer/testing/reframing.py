@@ -16,6 +16,7 @@ from fer.framing.crop import cut, placement, similarity
 from fer.framing.face import Face
 from fer.framing.framing import Framing
 from fer.progress import step
+from fer.testing.exports import ExportedModule
 from fer.training.module import FERModule
 from fer.training.predict import predict as answers_of
 
@@ -52,7 +53,7 @@ def check(ckpt: str, framing: Framing | None) -> None:
     measure.best_detector()  # says which package is missing
 
 
-def predict(module: FERModule, datamodule: FERDataModule, split: str, trainer: pl.Trainer) -> Reframed:
+def predict(module: FERModule | ExportedModule, datamodule: FERDataModule, split: str, trainer: pl.Trainer) -> Reframed:
     """Apply a model to a split whose images are cut to the model's framing; the datamodule stays as it is.
 
     Args:

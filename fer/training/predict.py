@@ -12,7 +12,6 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from fer.data.base import FERDataModule
 from fer.files.metrics import Dataset
 from fer.files.predictions import Predictions
-from fer.training.module import FERModule
 from fer.training.progress import ScoringProgress
 
 _SAMPLED = 2**26  # bytes of a dataset's images by which it is known again
@@ -28,7 +27,7 @@ def scorer(run: Path, accelerator: str, precision: str, show_bar: bool) -> pl.Tr
     )  # fmt: skip
 
 
-def predict(module: FERModule, datamodule: FERDataModule, split: str, trainer: pl.Trainer) -> Predictions:
+def predict(module: pl.LightningModule, datamodule: FERDataModule, split: str, trainer: pl.Trainer) -> Predictions:
     """Apply a model to a split, each sample once.
 
     Args:

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import TINY
+from fakes import face, write_image
 from fakes_model import write_run
 
 import fer
@@ -24,6 +25,7 @@ from fer.training.checkpoint import load_module
 
 Run = Callable[..., Path]
 RANDOM = np.random.default_rng(0)
+TESTED = ("data=folder", "resamples=0", "accelerator=cpu", "progress=false", "mistakes=2")
 PICTURES = [RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((24, 24), (61, 40), (40, 61))]
 
 
@@ -35,6 +37,13 @@ def _quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    for number, name in enumerate(["angry", "happy", "sad"] * 3):
+        write_image(tmp_path / "faces" / name / f"{number}.png", face(number % 3, np.random.default_rng(number), 30))
+    return tmp_path / "faces"
 
 
 def answers(model: Model) -> np.ndarray:
@@ -54,7 +63,7 @@ def test_the_graph_is_the_preprocessing_and_the_network(run: Path, fit: str, cha
             torch.testing.assert_close(graph(images), module.probabilities(images), rtol=0, atol=2e-6)
 
 
-def test_onnx_answers_as_torch_does_for_any_size_and_batch(run: Path, run_here: Run) -> None:
+def test_onnx_answers_as_torch_does_for_any_size_and_batch(run: Path, run_here: Run, faces: Path) -> None:
     folder = run_here("fer.export", f"ckpt={run}", "images=20", name="onnx")
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     module = load_module(run)
@@ -81,6 +90,8 @@ def test_onnx_answers_as_torch_does_for_any_size_and_batch(run: Path, run_here: 
         np.testing.assert_allclose(answers(fer.load(path, detector="none")), answers(whole), atol=1e-5)
     with pytest.raises(FERError, match="without test-time augmentation"):
         fer.load(folder, detector="none", tta="flip")
+    test = run_here("fer.test", f"ckpt={folder}", *TESTED, f"data.root={faces}", name="test")
+    assert json.loads((test / "metrics.json").read_text())["checkpoint"] == str(folder / "model.onnx")
 
 
 def test_an_export_that_answers_otherwise_is_refused(
@@ -123,6 +134,51 @@ def test_safetensors_and_a_damaged_folder(run: Path, run_here: Run, tmp_path: Pa
     (folder / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(FERError, match="cannot be read"):
         fer.load(folder, detector="none")
+
+
+def test_a_test_of_an_export_gives_the_checkpoints_scores(
+    tmp_path: Path, run_here: Run, faces: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", calibration={"temperature": 1.7})
+    folder = run_here("fer.export", f"ckpt={run}", "format=safetensors", "images=20", name="weights")
+    content = json.loads((folder / "config.json").read_text())
+    said = {"dataset": "fer2013", "fitted": 7, "chose": 2}
+    (folder / "config.json").write_text(json.dumps(content | {"training": content["training"] | said}))
+    options = (*TESTED, f"data.root={faces}")
+    found, other = (
+        json.loads(
+            (run_here("fer.test", f"ckpt={path}", *options, "explain=true", name=name) / "metrics.json").read_text()
+        )
+        for name, path in (("test", run), ("test-of-export", folder))
+    )
+    assert other["calibration"]["temperature"] == found["calibration"]["temperature"] == 1.7
+    assert other["test"]["confusion"] == found["test"]["confusion"]
+    for score in ("ece", "f1_macro"):
+        assert other["test"][score] == pytest.approx(found["test"][score], abs=1e-4)
+    assert other["checkpoint"] == str(folder / "model.safetensors")
+    assert other["checkpoint_mark"] not in (None, found["checkpoint_mark"])
+    assert (other["seen"]["known"], other["seen"]["summary"]) == (False, [7, 2])
+    printed = " ".join(capfd.readouterr().out.split())
+    assert "an export carries no fingerprints. It says that 7 images of fer2013 fitted it and 2 chose it" in printed
+
+
+def test_what_a_test_of_an_export_cannot_do(tmp_path: Path, run_here: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "export").mkdir()
+    export_file.write(tmp_path / "export", {"file": "model.onnx", "classes": ["a", "b"], "preprocessing": {}})
+    (tmp_path / "export" / "model.onnx").write_bytes(b"nothing")
+    for options, said in (
+        ((), "data: ckpt=export is an export, which does not say where its run's data stand"),
+        (
+            ("data=synthetic", "tta=flip"),
+            "tta=flip: ckpt=export is an export, which runs on the CPU as it is: tta=none",
+        ),
+        (("data=synthetic", "accelerator=gpu"), "accelerator=gpu: ckpt=export is an export"),
+        (("data=synthetic", "explain=true"), "an export without gradients"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            run_here("fer.test", "ckpt=export", *options)
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
 
 
 def test_torch_export_runs_without_fer(run: Path, run_here: Run) -> None:
