@@ -32,6 +32,7 @@ METHODS: Mapping[str, Sequence[str]] = {
     "ema": ("callbacks=[default,ema]", "callbacks.ema.decay=0.98"),
     "logit_adjusted": ("loss=logit_adjusted",),
     "class_weights": ("loss.class_weights=balanced",),
+    "refined_labels": ("data.refine={runs}/audit",),
     "distillation": ("teacher=[{runs}/baseline/0,{runs}/baseline/1,{runs}/baseline/2]",),
 }
 SCORES = ("accuracy", "balanced_accuracy", "f1_macro")
@@ -42,6 +43,15 @@ def main(root: str, runs: str, *names: str) -> None:
     data, folder = Path(runs).resolve() / "data", Path(runs).resolve()
     quarter(Path(root).resolve(), data)
     for name in names or METHODS:
+        if name == "refined_labels" and not (folder / "audit" / "audit.json").is_file():
+            _run(
+                "fer.audit",
+                "data=folder",
+                f"data.root={data}",
+                "refine=true",
+                "similarity=0.9",
+                f"hydra.run.dir={folder / 'audit'}",
+            )
         own = [option.format(runs=folder) for option in METHODS[name]]
         seeds = f"seed={','.join(map(str, SEEDS))}"
         sweep = (f"data.root={data}", "name=labels", seeds, f"hydra.sweep.dir={folder / name}")

@@ -74,13 +74,19 @@ def audit(cfg: "DictConfig") -> None:
                     samples, found.groups, config["folds"], config["seed"], datamodule.cache_dir
                 )
             suspects = suspect_labels.find(probabilities, samples.labels)
+    training = None
+    if config["refine"]:
+        with step("probabilities of the training images"):
+            training = out_of_fold.of_training(
+                samples, found.groups, config["folds"], config["seed"], datamodule.cache_dir
+            )
     reasons = exclusions.reasons(samples, looks, found, across, suspects)
     left_out = exclusions.choose(reasons, samples.splits, config["exclude"], config["exclude_from"])
 
     with step("report"):
         findings = report.Findings(
             datamodule.name, samples, looks, found, suspects, left_out,
-            against.name if other else "", other, across, framing,
+            against.name if other else "", other, across, framing, training,
         )  # fmt: skip
         counts = report.write(run, config, findings)
     report.print_tables(counts, run)

@@ -35,6 +35,7 @@ def train(cfg: "DictConfig") -> float | None:
 
     from fer.build import build
     from fer.cli import run_check
+    from fer.data import refine
     from fer.files import run_record
     from fer.framing import measure
     from fer.models import preprocessing
@@ -144,6 +145,8 @@ def train(cfg: "DictConfig") -> float | None:
     if first:
         opening.open_run(run, config, module.parent)
         opening.describe(datamodule, module, trainer, run)
+        if config["data"].get("refine") is not None:
+            refine.write_changes(run / refine.TABLE, datamodule.samples)
         if module.teachers is not None:
             module.teachers.describe(datamodule)
         if began_with:

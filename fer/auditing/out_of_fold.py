@@ -9,6 +9,7 @@ share their sums.
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,9 +18,11 @@ import numpy.typing as npt
 from scipy.linalg import solve
 from sklearn.linear_model import LogisticRegression
 
+from fer.auditing.appearance import in_a_split
 from fer.data.samples import Samples
 from fer.data.scratch import scratch
 from fer.errors import ConfigError
+from fer.files.predictions import Predictions
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -84,6 +87,28 @@ def out_of_fold(samples: Samples, groups: Rows, folds: int, seed: int, cache_dir
                 for part in _parts(start, end):
                     scores[order[part]] = kernel[part] @ weights + offset
     return _calibrated(scores, samples.labels, fold)
+
+
+def of_training(samples: Samples, groups: Rows, folds: int, seed: int, cache_dir: Path) -> Predictions:
+    """Return the training images' class probabilities, from classifiers fitted to other training images alone.
+
+    Those of :func:`out_of_fold` are fitted to labels of other splits too: training on them would tell of these.
+
+    Args:
+        samples: The dataset, all of it in a split.
+        groups: int64 of shape (N,), copies of an image; they share a fold.
+        folds: Number of folds.
+        seed: Seeds the choice of folds and of the kernel's landmarks.
+        cache_dir: Folder for temporary files.
+
+    Raises:
+        ConfigError: If the training images are of one class, or too few.
+        DatasetError: If there is not enough space.
+    """
+    rows = np.flatnonzero(samples.splits == "train")
+    part = in_a_split(replace(samples, splits=np.where(samples.splits == "train", "train", "")), cache_dir)
+    _, firsts, group = np.unique(groups[rows], return_index=True, return_inverse=True)
+    return Predictions("train", rows, part.ids, part.labels, out_of_fold(part, firsts[group], folds, seed, cache_dir))
 
 
 def _discriminants(count: Doubles, sums: Doubles, square: Doubles, shrinkage: float) -> tuple[Doubles, Doubles]:

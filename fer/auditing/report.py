@@ -13,10 +13,12 @@ from rich.table import Table
 
 from fer.auditing import appearance, audit_tables, copies, exclusions, page
 from fer.auditing.suspect_labels import Suspects
-from fer.data import near_copies
+from fer.data import near_copies, refine
 from fer.data.samples import Samples
 from fer.display import cell, say
+from fer.files import predictions
 from fer.files.csv_table import write_csv
+from fer.files.predictions import Predictions
 from fer.files.text import write_json
 from fer.framing.framing import Framing
 
@@ -43,6 +45,8 @@ class Findings:
         other: That dataset.
         across: Copies of images of the first in the second.
         framing: How faces stand in its images; None if that was not or could not be measured.
+        training: Probabilities of its training images, from :func:`fer.auditing.out_of_fold.of_training`; None if they
+            were not asked for.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Findings:
     other: Samples | None = None
     across: near_copies.Pairs | None = None
     framing: Framing | None = None
+    training: Predictions | None = None
 
     @property
     def disputed(self) -> near_copies.Pairs:
@@ -93,6 +98,8 @@ def write(run: Path, config: Mapping[str, Any], found: Findings) -> dict[str, An
         _write_csv(run / "copies_against.csv", _PAIR, copies.table(found.across, samples, found.other))
     if found.suspects is not None:
         _write_csv(run / "suspect_labels.csv", _SUSPECT, _suspect_rows(found.suspects, samples))
+    if found.training is not None:
+        predictions.write(run / refine.FILE, [found.training], samples.classes)
     exclusions.write(run / "exclude.csv", samples, found.left_out)
     page.make(run, config, found, counts).write(run / "audit.html")
     write_json(run / "audit.json", counts)  # last: it marks a complete audit

@@ -1,4 +1,4 @@
-"""Checks of ways to train that exclude each other: corrected class counts, teachers."""
+"""Checks of ways to train that exclude each other: corrected class counts, teachers, labels."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from fer.config.option_values import shown
 
 def wrong(config: Mapping[str, Any]) -> list[str]:
     """Name what cannot be together in a training."""
-    return [*_class_counts(config), *_teachers(config)]
+    return [*_class_counts(config), *_teachers(config), *_refined(config)]
 
 
 def _class_counts(config: Mapping[str, Any]) -> list[str]:
@@ -34,10 +34,19 @@ def _teachers(config: Mapping[str, Any]) -> list[str]:
     return ["teacher: mixed images are made of the student's input, which teachers do not see. Choose mixup=none."]
 
 
+def _refined(config: Mapping[str, Any]) -> list[str]:
+    """Check that the loss takes a distribution for a label."""
+    if config["data"].get("refine") is None or not str(config["loss"]["_target_"]).endswith(".MultiTargetLoss"):
+        return []
+    return ["data.refine: loss=multi_target would take every class for right. Use loss=cross_entropy."]
+
+
 def missing(config: Mapping[str, Any]) -> list[str]:
-    """Name teachers that are not there."""
-    teacher = config.get("teacher") or []
-    return [
+    """Name teachers, and an audit, that are not there."""
+    teacher, audit = config.get("teacher") or [], (config.get("data") or {}).get("refine")
+    gone = audit is not None and not Path(audit).expanduser().exists()
+    problems = [f"data.refine={audit}: no such folder. python -m fer.audit refine=true makes one."] if gone else []
+    return problems + [
         f"teacher={path}: no such file or folder. A run's folder, or a checkpoint in it, can teach."
         for path in ([teacher] if isinstance(teacher, str) else teacher)
         if not Path(path).expanduser().exists()

@@ -161,6 +161,7 @@ _OPTIONS: dict[str, Rule] = {
     "data.val_fraction": Rule(at_least=0, at_most=0.9),
     "data.test_fraction": Rule(at_least=0, at_most=0.9),
     "data.fold": Rule(at_least=0),
+    "data.refine_weight": Rule(above=0, at_most=1),
     "data.num_samples": Rule(at_least=1),
     "data.generator_seed": Rule(at_least=0),
     "data.last_frames": Rule(at_least=1),

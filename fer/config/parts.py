@@ -27,6 +27,8 @@ _OF_THE_WHOLE = {
     "batch_size": "batches are drawn from all parts together",
     "num_workers": "batches are drawn from all parts together",
     "sampler": "batches are drawn from all parts together",
+    "refine": "the labels of all parts are refined together",
+    "refine_weight": "the labels of all parts are refined together",
     "select_on_test": "the checkpoint is chosen on all parts together",
 }
 _OF_SPLITS = ("fold", "folds", "val_fraction", "test_fraction")

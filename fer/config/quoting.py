@@ -14,7 +14,7 @@ from fer.compat import parse_override
 # What the last part of a key is called where its value is a path or a name.
 _TEXT = (
     "root", "ckpt", "resume", "output_dir", "dir", "subdir", "cache_dir", "exclude", "runs", "checkpoint_path",
-    "probabilities", "name", "storage", "source", "teacher",
+    "probabilities", "name", "storage", "source", "teacher", "refine",
 )  # fmt: skip
 
 

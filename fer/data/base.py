@@ -19,6 +19,7 @@ from fer.data.cache import default_cache_dir
 from fer.data.classes import select_classes, val_from_test
 from fer.data.exclude import exclude, listed_ids
 from fer.data.loading import ImageDataset, loader
+from fer.data.refine import refined
 from fer.data.samples import Samples
 from fer.data.sampling import EvalBatches, TrainBatches
 from fer.data.splits import carve, check_splits, check_subjects, fold_of_subjects
@@ -49,6 +50,8 @@ class FERDataModule(pl.LightningDataModule):
         fold: Which fold of the subjects is the test split, from 0; None for the dataset's own splits.
         folds: Number of folds, or ``loso`` for as many as there are subjects.
         select_on_test: Use the test split as the validation split, as many published results do.
+        refine: An audit's folder: training labels are mixed with the probabilities in it; None to keep them.
+        refine_weight: Share of those probabilities in the new labels.
         seed: Seeds carving, order and augmentation.
         transforms: The ``transforms`` group: augmentation of training images.
 
@@ -82,6 +85,8 @@ class FERDataModule(pl.LightningDataModule):
         fold: int | None = None,
         folds: int | str = 10,
         select_on_test: bool = False,
+        refine: str | None = None,
+        refine_weight: float = 0.5,
         seed: int = 0,
         transforms: Mapping[str, Any] | None = None,
     ) -> None:
@@ -101,7 +106,7 @@ class FERDataModule(pl.LightningDataModule):
             raise ConfigError(f"data.folds={folds}: must be a whole number, or loso (leave one subject out).")
         self.exclude, self.fold, self.folds = exclude, fold, folds
         self.also_excluded: frozenset[str] = frozenset()  # ids that are left out later, by more than `exclude`
-        self.select_on_test = select_on_test
+        self.select_on_test, self.refine, self.refine_weight = select_on_test, refine, refine_weight
         self.augment = Augment(transforms or {})
         self.features: npt.NDArray[np.float32] | None = None
         self._samples: Samples | None = None
@@ -131,7 +136,7 @@ class FERDataModule(pl.LightningDataModule):
         """Read, select classes and make the splits, carving those that are missing; once.
 
         Args:
-            stage: Lightning's; every stage has the same splits.
+            stage: Lightning's; every stage has the same splits. Labels are refined to fit alone.
         """
         if self._samples is not None:
             return
@@ -140,6 +145,8 @@ class FERDataModule(pl.LightningDataModule):
             samples = val_from_test(samples, self.name)
         check_splits(samples, self.name)
         check_subjects(samples, self.name)
+        if self.refine is not None and stage == "fit":
+            samples = refined(samples, Path(self.refine).expanduser(), self.refine_weight, self.name)
         self._samples = samples
 
     def use_own_splits(self) -> None:

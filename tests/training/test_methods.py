@@ -102,6 +102,7 @@ def test_a_student_knows_what_its_teacher_has_seen(
         (("loss=logit_adjusted", "+loss.class_weights=balanced"), "loss.class_weights"),
         (("loss=logit_adjusted", "data.sampler=weighted"), "data.sampler=weighted: loss=logit_adjusted corrects"),
         (("teacher=.", "mixup=both"), "mixup=none"),
+        (("data.refine=.", "loss=multi_target"), "data.refine: loss=multi_target would take every class"),
     ],
 )
 def test_what_excludes_each_other(options: tuple[str, ...], said: str) -> None:
@@ -112,6 +113,8 @@ def test_what_excludes_each_other(options: tuple[str, ...], said: str) -> None:
 
 def test_a_teacher_that_is_not_there(train_here: Train, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        train_here("teacher=[nowhere]")
+        train_here("teacher=[nowhere]", "data.refine=neither")
     assert ended.value.code == 2
-    assert "teacher=nowhere: no such file or folder" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "teacher=nowhere: no such file or folder" in said
+    assert "data.refine=neither: no such folder" in said
