@@ -96,13 +96,7 @@ def write(
         f"- Data: {markdown(training['dataset'] or 'not known')}; {training['fitted']:,} images fitted it, "
         f"{training['chose']:,} chose the checkpoint (by `{training['monitor']}`).",
     ]
-    if parent := training.get("parent"):
-        known = (
-            "images that are not known"
-            if parent["fitted"] is None
-            else f"{parent['fitted']:,} images that are not among these"
-        )
-        lines.append(f"- Before that: a model of {markdown(parent['dataset'] or 'unknown data')}, fitted by {known}.")
+    lines += _before(training.get("parent"))
     lines += [f"- Epochs: {metrics['epochs']}; the best was {metrics['best_epoch']}."] if "epochs" in metrics else []
     lines += [f"- **{markdown(metrics['stamp'])}**"] if metrics.get("stamp") else []
     lines += ["", "## Scores", "", *_scores(metrics, tests), ""]
@@ -123,6 +117,15 @@ def write(
     ]
     with writing(folder / FILE) as file:
         file.write("\n".join(lines))
+
+
+def _before(parent: Mapping[str, Any] | None) -> list[str]:
+    """Say what the weights that a training began with had learned from."""
+    if parent is None:
+        return []
+    fitted = parent["fitted"]
+    images = "images that are not known" if fitted is None else f"{fitted:,} images that are not among these"
+    return [f"- Before that: a model of {markdown(parent['dataset'] or 'unknown data')}, fitted by {images}."]
 
 
 def _scores(metrics: Mapping[str, Any], tests: Sequence[Mapping[str, Any]]) -> list[str]:
