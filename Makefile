@@ -22,7 +22,7 @@ train: setup ## train: make train ARGS="..."
 
 # The newest run is shown. Where there is none, half of the usual epochs make one that knows drawn faces.
 demo: setup ## show the newest run in a web page; trains one on drawn faces if there is none
-	@newest() { ls -t outputs/*/*/checkpoints/best.ckpt 2>/dev/null | head -n 1; }; \
+	@newest() { ls -t outputs/*/*/checkpoints/best.ckpt 2>/dev/null | head -n 1 | sed 's|/checkpoints/best.ckpt$$||'; }; \
 	if [ -z "$$(newest)" ]; then \
 		echo 'There is no run yet. Training one on drawn faces takes a minute or two ...'; \
 		$(BIN)/python -m fer.train name=demo trainer.max_epochs=5 || exit; \

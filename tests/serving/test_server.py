@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +109,23 @@ def test_a_video_is_answered_frame_by_frame(ask: Ask, film: bytes) -> None:
     assert {face["track"] for row in frames for face in row["faces"]} == {1}
     assert ask("POST", "/video", film[: len(film) // 2])[0] == 400
     assert ask("POST", "/video", film, raw=True)[0] == 200, "and the next one is taken"
+
+
+def test_who_leaves_a_video_makes_room_for_the_next(
+    port: int, ask: Ask, film: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/video", film)
+    connection.getresponse().readline()
+    connection.close()
+    until = time.monotonic() + 20
+    while (status := ask("POST", "/video", film, raw=True)[0]) == 503:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert status == 200
+    while list(tmp_path.iterdir()):
+        assert time.monotonic() < until, "nothing that was sent stays"
 
 
 def test_a_file_that_cannot_be_used_is_a_message_and_the_server_lives_on(ask: Ask, photo: bytes) -> None:

@@ -2,6 +2,9 @@
 
 export let about = { models: [], limits: {}, languages: [] };
 
+/** Whether the server is this very machine, so that pictures stay on it. */
+export const local = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+
 export async function begin() {
   about = await json(await fetch("about"));
   return about;

@@ -1,5 +1,5 @@
 // The acting game: read a situation, make the face; the right expression opens the next one.
-import { about, Bars, game as texts, largest, make, model, say } from "./common.js";
+import { about, Bars, game as texts, largest, local, make, model, say } from "./common.js";
 import { drawnFace } from "./drawn.js";
 import { Feed } from "./feed.js";
 
@@ -89,7 +89,7 @@ function intro(message = "") {
   section.replaceChildren(make("div", { class: "play" },
     make("h2", {}, words.title), make("p", {}, levels.length ? words.intro : words.cannot), prizes, said,
     make("div", { class: "controls" }, ...(levels.length ? [button(words.start, "main", start, "primary")] : []), select),
-    make("p", { class: "note" }, words.keys), make("p", { class: "note" }, `${words.private} ${words.law}`),
+    make("p", { class: "note" }, words.keys), make("p", { class: "note" }, local ? `${words.private} ${words.law}` : words.law),
     ...(best() ? [make("p", { class: "note" }, `${words.best}: ${best()}`)] : [])));
 }
 

@@ -1,5 +1,5 @@
 // The page from its start: what is loaded, which view is shown.
-import { about, begin, chosen, make, model } from "./common.js";
+import { about, begin, chosen, local, make, model } from "./common.js";
 import * as camera from "./camera.js";
 import * as compare from "./compare.js";
 import * as game from "./game.js";
@@ -35,7 +35,6 @@ try {
   await begin();
   const select = document.getElementById("model");
   select.append(...about.models.map((one, index) => make("option", { value: index + 1 }, `${index + 1}: ${one.name}`)));
-  const local = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   document.getElementById("private").textContent = local
     ? "No picture leaves this machine, and none is kept."
     : `Pictures are sent to ${location.hostname} alone, and none is kept.`;
