@@ -46,6 +46,10 @@ class Record:
         """Files and faces of this start."""
         self.before = 0
         """Files of earlier starts."""
+        self.undone = any(
+            (folder / name).exists() and (folder / name).stat().st_size > size for name, size in sizes.items()
+        )
+        """Whether an earlier start was stopped in the middle of a file, whose rows are taken back."""
         self._begun = time.monotonic()
         try:
             self._open = {name: self._opened(folder / name, size) for name, size in sizes.items()}

@@ -27,7 +27,7 @@ def run(model: Model, source: Files | int, record: Record, config: Mapping[str, 
         config: The resolved config.
 
     Raises:
-        FERError: If not one of the files could be used.
+        FERError: If not one of the files could be used, or a camera went away.
     """
     told, frames, begun = photographs.Told(), 0, time.monotonic()
     options = videos.Options(
@@ -36,6 +36,8 @@ def run(model: Model, source: Files | int, record: Record, config: Mapping[str, 
     log.info("model  %s", f"{config['ckpt']}: {', '.join(model.classes)}")
     if record.before:
         log.info("%s files were dealt with before; they are passed over.", f"{record.before:,}")
+    if record.undone:
+        log.info("What was begun and not ended is done anew: a video from its first frame, since tracks begin there.")
     try:
         if isinstance(source, int):
             until = f"for {config['seconds']:g} s" if config["seconds"] else "until Ctrl-C"
@@ -47,6 +49,10 @@ def run(model: Model, source: Files | int, record: Record, config: Mapping[str, 
     finally:
         record.close()
     _say(record, told, frames, time.monotonic() - begun)
+    if told.failed and isinstance(source, int):
+        raise FERError(
+            f"source={source}: the camera went away. What it saw until then stands in {record.folder / ROWS}."
+        )
     if told.failed and told.failed == record.files and not record.before:
         raise FERError(f"source={config['source']}: nothing in it could be used; {record.folder / FILES} says why.")
 

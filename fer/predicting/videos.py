@@ -77,6 +77,7 @@ class _Reader:
         self.rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate = self.rate if 0 < self.rate <= 1000 else _RATE
         self.promised = 0 if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.gone = ""  # why a camera gives no more frames
         self._capture, self._live, self._model, self._options = capture, live, model, options
         self._frames: queue.Queue[Frame | BaseException | None] = queue.Queue(_WAITING)
         self._stop = threading.Event()
@@ -90,7 +91,13 @@ class _Reader:
             while not self._stop.is_set():
                 good, image = self._capture.read()
                 seconds = time.monotonic() - begun if self._live else number / self.rate
-                if not good or image is None or (self._options.seconds and seconds >= self._options.seconds):
+                if not good or image is None:
+                    if self._live:
+                        self.gone = (
+                            f"gives no more frames after {seconds:.1f} s: unplugged, or taken by another program"
+                        )
+                    break
+                if self._options.seconds and seconds >= self._options.seconds:
                     break
                 rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
                 detector = self._model.detector
@@ -185,7 +192,7 @@ def run(
         reader.close()
         if film:
             film.close()
-    fault = _ended_early(frames, reader.promised, options, reader.rate)
+    fault = reader.gone or _ended_early(frames, reader.promised, options, reader.rate)
     if fault:
         told.fault(name, fault)
     elif record.faces == before:

@@ -254,8 +254,9 @@ def test_nothing_usable_is_an_error(
 
 
 def test_a_camera_that_goes_away(
-    run: Path, run_here: Here, tmp_path: Path, bright: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    run: Path, run_here: Here, tmp_path: Path, bright: None, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     class Camera:
         def __init__(self, *_: object) -> None:
             self.left = 12
@@ -273,9 +274,15 @@ def test_a_camera_that_goes_away(
         def release(self) -> None: ...
 
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    out = run_here("fer.predict", f"ckpt={run}", "source=0", *CPU)
+    with pytest.raises(SystemExit) as stop:
+        run_here("fer.predict", f"ckpt={run}", "source=0", *CPU)
+    assert stop.value.code == 2
+    assert "source=0: the camera went away. What it saw until then stands in" in capsys.readouterr().err
+    out = tmp_path / "out"
     assert len(rows(out)) == 12
-    assert rows(out, "files.csv")[0]["file"] == "camera 0"
+    (file,) = rows(out, "files.csv")
+    assert file["file"] == "camera 0"
+    assert file["error"].startswith("gives no more frames after 0.")
     assert (out / "annotated" / "camera_0.mp4").is_file()
 
 
@@ -285,6 +292,21 @@ def test_a_video_that_is_cut_off(run: Path, run_here: Here, tmp_path: Path, brig
     )
     assert not videos._ended_early(20, 100, videos.Options(1, 0, 1.0, False, 0), 20), "which was asked for"
     assert not videos._ended_early(99, 100, videos.Options(1, 0, None, False, 0), 20)
+
+
+def test_a_video_that_was_stopped_begins_anew(tmp_path: Path, run: Path, run_here: Here, bright: None,
+                                              capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    write_video(tmp_path / "film.mp4")
+    out = run_here("fer.predict", f"ckpt={run}", "source=film.mp4", *CPU)
+    whole = rows(out)
+    state = json.loads((out / "progress.json").read_text())
+    for name, size in state["sizes"].items():  # as after a kill in the middle: the head alone counts
+        state["sizes"][name] = (out / name).read_bytes().find(b"\n") + 1 if name.endswith(".csv") else 0
+        assert size > state["sizes"][name]
+    (out / "progress.json").write_text(json.dumps(state))
+    run_here("fer.predict", f"ckpt={run}", "source=film.mp4", *CPU)
+    assert rows(out) == whole
+    assert "is done anew: a video from its first frame" in capsys.readouterr().out
 
 
 def test_two_faces_that_pass_each_other_keep_their_numbers() -> None:
