@@ -50,6 +50,7 @@ def draw(public_test: Path, root: Path, seed: int) -> Path:
 def scores(command: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Run a command in a folder, unless that has been done, and return its ``metrics.json``."""
     if not (folder / metrics.FILE).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
         fer.run(command, {**options, "output_dir": str(folder)})
     return metrics.read(folder / metrics.FILE)
 
@@ -63,14 +64,14 @@ def main() -> None:
         (training / "train").symlink_to((source / "train").absolute())
     whole = {
         "data": "folder", "data.root": str(training), "data.test_fraction": 0, "data.batch_size": 128,
-        "scheduler": "onecycle", "optimizer.lr": 0.004, "trainer.max_epochs": 4,
+        "scheduler": "onecycle", "optimizer.lr": 0.004, "trainer.max_epochs": 2,
     }  # fmt: skip
     parent = scores("train", work / "parent", {**QUICK, **NETWORK, **whole})
     found: dict[str, list[float]] = {}
     for seed in SEEDS:
         root = draw(source / "test", work / f"few{seed}", seed)
         data = {"data": "folder", "data.root": str(root)}
-        few = {**QUICK, **data, "data.batch_size": 16, "trainer.max_epochs": 30, "optimizer.lr": 0.001, "seed": seed}
+        few = {**QUICK, **data, "data.batch_size": 16, "trainer.max_epochs": 20, "optimizer.lr": 0.001, "seed": seed}
         test = scores("test", work / f"as_it_is{seed}", {"ckpt": str(work / "parent"), "split": "test", **data})
         found.setdefault("the parent as it is", []).append(test["test"]["accuracy"])
         found.setdefault("the same, of the six classes alone", []).append(test["restricted"]["accuracy"])
@@ -78,7 +79,7 @@ def main() -> None:
             "from random weights": NETWORK,
             "init=<parent>": {"init": str(work / "parent")},
             "init=<parent>, the head alone": {
-                "init": str(work / "parent"), "callbacks": ["default", "finetuning"], "callbacks.finetuning.epoch": 30,
+                "init": str(work / "parent"), "callbacks": ["default", "finetuning"], "callbacks.finetuning.epoch": 20,
             },
         }.items()):  # fmt: skip
             trained = scores("train", work / f"child{number}_{seed}", {**few, **more})
