@@ -38,7 +38,7 @@ def evaluate(cfg: "DictConfig") -> None:
     from fer.models.grad_cam import GradCam
     from fer.scores import calibration, seen_images
     from fer.scores.label_space import align
-    from fer.testing import evaluation, exports, reframing, tables
+    from fer.testing import evaluation, exports, reframing, robustness, tables
     from fer.training import predict
 
     run = Path(config["output_dir"])
@@ -59,9 +59,12 @@ def evaluate(cfg: "DictConfig") -> None:
     trainer = predict.scorer(run, exports.accelerator(module, config), config["precision"], show_bar=config["progress"])
     predictions = predict.predict(module, datamodule, split, trainer)
     reframed = reframing.predict(module, datamodule, split, trainer) if config["frame"] == "match" else None
+    kinds = robustness.asked(config["corruptions"])
+    corrupted = robustness.predict(module, datamodule, split, trainer, space, kinds) if kinds else None
     found = seen_images.find(checkpoint, datamodule.samples.images, predictions.rows)
     temperature = calibration.temperature_of(checkpoint)
-    scores = evaluation.write(run, config, predictions, datamodule, space, found, mark, reframed, temperature, cam)
+    known = (mark, reframed, temperature, cam, corrupted)
+    scores = evaluation.write(run, config, predictions, datamodule, space, found, *known)
     tables.print_tables(scores, run)
 
 

@@ -145,6 +145,11 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
             "trainer.strategy.use_orig_params=false: weights that FSDP flattens into one tensor cannot each have "
             "their own weight decay and learning rate. Leave it out."
         )
+    if values.get("frame") and values.get("corruptions", False) is not False:
+        problems.append(
+            f"frame={values['frame']}: does not go with corruptions, which are of the images as they are. Test without "
+            f"one of them, then without the other."
+        )
     if "MultiTarget" not in str(values.get("loss._target_", "MultiTarget")):
         problems += [
             f"{key}=multi_target: its targets are no distribution; it needs loss=multi_target."

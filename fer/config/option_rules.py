@@ -19,6 +19,7 @@ _REASONS = (
     "copies_across_splits", "redundant", "near_redundant", "conflicting_labels", "near_conflicting_labels",
     "in_against", "flat", "dark", "bright", "suspect_labels",
 )  # fmt: skip
+_CORRUPTIONS = ("blur", "noise", "jpeg", "low_resolution", "dark", "occlusion", "rotation", "zoom")
 _POOLINGS = "Literal['avg', 'max', 'avgmax', 'flatten']"
 
 
@@ -90,6 +91,7 @@ _OPTIONS: dict[str, Rule] = {
     "tolerance": Rule(above=0),
     "max_drop": Rule(at_least=0, at_most=1),
     "frame": Rule(choices=(None, "match")),
+    "corruptions": Rule("bool | Sequence[str]", items=_CORRUPTIONS, not_empty=True),
     "format": Rule(choices=("onnx", "torch_export", "safetensors")),
     "choose": Rule(choices=("greedy", "all")),
     "select_by": Rule(choices=("score", "gap")),

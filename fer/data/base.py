@@ -17,6 +17,7 @@ from fer import compat
 from fer.data.augment import Augment
 from fer.data.cache import default_cache_dir
 from fer.data.classes import select_classes, val_from_test
+from fer.data.corruptions import Corruption
 from fer.data.exclude import exclude, listed_ids
 from fer.data.loading import ImageDataset, loader
 from fer.data.refine import refined
@@ -298,21 +299,27 @@ class FERDataModule(pl.LightningDataModule):
         """Return the loader of the test split, as :meth:`test_dataloader` does."""
         return self.test_dataloader()
 
-    def eval_dataloader(self, split: str) -> DataLoader[dict[str, Tensor]]:
-        """Return a split's loader: every sample once, in order, without augmentation."""
-        return self._eval_loader(split, mixed=False)
+    def eval_dataloader(self, split: str, corruptions: Sequence[Corruption] = ()) -> DataLoader[dict[str, Tensor]]:
+        """Return a split's loader: every sample once (with corruptions once in each), in order, not augmented."""
+        return self._eval_loader(split, mixed=False, corruptions=corruptions)
 
-    def _eval_loader(self, split: str, mixed: bool) -> DataLoader[dict[str, Tensor]]:
+    def _eval_loader(
+        self, split: str, mixed: bool, corruptions: Sequence[Corruption] = ()
+    ) -> DataLoader[dict[str, Tensor]]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        batches = EvalBatches(len(self.rows(split)), self.batch_size, rank, world_size, mixed)
-        return self._loader(split, batches, None)
+        size = len(self.rows(split)) * max(1, len(corruptions))
+        batches = EvalBatches(size, self.batch_size, rank, world_size, mixed)
+        return self._loader(split, batches, None, corruptions)
 
     def _loader(
-        self, split: str, batches: TrainBatches | EvalBatches, augment: Augment | None
+        self,
+        split: str,
+        batches: TrainBatches | EvalBatches,
+        augment: Augment | None,
+        corruptions: Sequence[Corruption] = (),
     ) -> DataLoader[dict[str, Tensor]]:
-        dataset = ImageDataset(
-            self.samples, self.rows(split), augment, self.draw_targets and split == "train", self.features
-        )
+        draws = self.draw_targets and split == "train"
+        dataset = ImageDataset(self.samples, self.rows(split), augment, draws, self.features, corruptions)
         return loader(dataset, batches, self.num_workers)
 
 

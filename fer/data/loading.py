@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fer.data.augment import Augment
+from fer.data.corruptions import Corruption
 from fer.data.samples import Samples
 from fer.data.sampling import Batch, EvalBatches, TrainBatches
 from fer.environment import usable_cores
@@ -25,6 +27,8 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
         augment: What is done to training images; None for none.
         draw_targets: Draw one label of each sample's distribution of votes, instead of handing on the distribution.
         features: float32 of shape (M, D), what a frozen backbone makes of the images of all splits; None for none.
+        corruptions: Ways in which the images are made worse before anything else: the whole split in the first way,
+            then in the next; none for the images as they are.
     """
 
     def __init__(
@@ -34,22 +38,27 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
         augment: Augment | None = None,
         draw_targets: bool = False,
         features: npt.NDArray[np.float32] | None = None,
+        corruptions: Sequence[Corruption] = (),
     ) -> None:
         self.samples, self.rows, self.augment, self.draw_targets = samples, rows, augment, draw_targets
-        self.features = features
+        self.features, self.corruptions = features, corruptions
         if features is not None:
             self.places = np.searchsorted(np.flatnonzero(samples.splits != ""), rows)  # of the rows in the features
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows) * max(1, len(self.corruptions))
 
     def __getitems__(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``image`` uint8 (B, H, W[, 3]), ``label`` int64 (B,), and ``row`` int64 (B,) in the samples.
 
         With several raters' votes there is a ``target`` too: float32 (B, C), a distribution.
         """
-        rows = self.rows[batch.indices]
+        ways, places = np.divmod(batch.indices, len(self.rows))
+        rows = self.rows[places]
         images = self.samples.images[rows]  # a copy, also of a memory map
+        for way in np.unique(ways) if self.corruptions else ():
+            here = ways == way
+            images[here] = self.corruptions[way](images[here], self.samples.ids[rows[here]].tolist())
         if self.augment:
             images = self.augment(images, batch.seed)
         item = {
@@ -63,7 +72,7 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
                 target = _draw(target, np.random.default_rng([*batch.seed, 1]))
             item["target"] = torch.from_numpy(target)
         if self.features is not None:
-            item["features"] = torch.from_numpy(self.features[self.places[batch.indices]])
+            item["features"] = torch.from_numpy(self.features[self.places[places]])
         return item
 
 
@@ -83,11 +92,11 @@ def loader(
     Args:
         dataset: The split.
         batches: Which of its samples each batch has.
-        workers: Processes that load; None for one per core (at most 8) with augmentation, else 0: a batch without
-            augmentation is one copy, to which a worker would only add its transport.
+        workers: Processes that load; None for one per core (at most 8) where images are changed, else 0: then a batch
+            is one copy, to which a worker would only add its transport.
     """
     if workers is None:
-        workers = min(8, usable_cores()) if dataset.augment else 0
+        workers = min(8, usable_cores()) if dataset.augment or dataset.corruptions else 0
     return DataLoader(
         dataset,
         batch_sampler=cast(Any, batches),  # of whole batches, which torch's types do not foresee

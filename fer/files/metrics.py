@@ -21,7 +21,9 @@ test split, as of a test.
 Of a test: ``split``; ``label_space``: how the classes meet, see :class:`fer.scores.label_space.LabelSpace`; ``test``:
 scores; ``restricted``: with the choice limited to common classes; ``clean``: without images that the model has seen;
 ``seen``: how many those are; ``reframed``: with the images cut as those of training are, and the share in which a
-face was found for it (``faces_found``); ``slices``: attribute to value to averages.
+face was found for it (``faces_found``); ``slices``: attribute to value to averages; ``corruptions``, where they were
+asked for: ``mean_corruption_accuracy``, its 95 % interval, and ``accuracy``: kind to its accuracies at strengths 1 to
+5, of the images of ``test``.
 
 Of an ensemble: ``data``, ``split``, ``tta``, ``label_space`` and ``seen`` as of a test; ``choose`` and ``score``, how
 and by what members were chosen; ``members``: name, checkpoint, mark, score on validation, and whether each is in the
@@ -199,6 +201,9 @@ def _check_test(metrics: Mapping[str, Any], averages: Sequence[str]) -> None:
     for part in ("test", "clean"):
         if part in metrics:
             _check_scores(metrics[part], part, averages)
+    if "corruptions" in metrics:
+        _check_averages({"n": 0, **_mapping(metrics, "corruptions")}, "corruptions", ["mean_corruption_accuracy"])
+        _need(metrics["corruptions"], "accuracy", dict)
 
 
 def _need(node: Mapping[str, Any], key: str, *kinds: type) -> None:
@@ -207,6 +212,12 @@ def _need(node: Mapping[str, Any], key: str, *kinds: type) -> None:
     value = node.get(key)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise ValueError(f"{key} is {str(value)[:40]!r}")
+
+
+def _mapping(node: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    _need(node, key, dict)
+    found: Mapping[str, Any] = node[key]
+    return found
 
 
 def _check_averages(scores: Any, where: str, averages: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fer.files.metrics import Dataset
 from fer.reporting.runs import Group, Run
@@ -34,8 +35,10 @@ def grouped(runs: Sequence[Run], score: str) -> list[Group]:
     for run in runs:
         found, run.tests = list(run.tests.values()), {}
         for test in sorted(found, key=lambda test: str(test.folder)):
-            if any(test.metrics["test"] == other.metrics["test"] for other in run.tests.values()):
-                continue  # the same test, made twice
+            twin = next((other for other in run.tests.values() if test.metrics["test"] == other.metrics["test"]), None)
+            if twin is not None:  # the same test, made twice: perhaps once with corruptions
+                twin.metrics = max(twin.metrics, test.metrics, key=_corrupted)
+                continue
             test.column = _free(test.column, run.tests)
             run.tests[test.column] = test
     for run, name in zip(runs, short_names([run.folder for run in runs]), strict=True):
@@ -49,6 +52,11 @@ def grouped(runs: Sequence[Run], score: str) -> list[Group]:
     if elsewhere := [run for run in runs if run.dataset is None]:
         groups.append(Group("checkpoints whose runs are not here", None, sorted(elsewhere, key=lambda run: run.name)))
     return groups
+
+
+def _corrupted(metrics: Mapping[str, Any]) -> int:
+    """Return of how many kinds of corruption a test is."""
+    return len(metrics.get("corruptions", {}).get("accuracy", ()))
 
 
 def _rank(score: str) -> Callable[[Run], tuple[float, str]]:

@@ -8,12 +8,13 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from fer.config.groups import flat
+from fer.data.corruptions import KINDS
 from fer.files.history import at_epoch
 from fer.files.run_folder import REPEATS
 from fer.plots.tables import NOTHING, shortened
 from fer.reporting.runs import Group, Run
 from fer.scores.protocol import leak_line
-from fer.scores.registry import SCORES, Score
+from fer.scores.registry import MEAN_CORRUPTION, SCORES, Score
 
 # What makes no other experiment: where and how fast a run was made, its seed, and its fold.
 _IDLE = (
@@ -22,8 +23,9 @@ _IDLE = (
 )  # fmt: skip
 COLUMNS = (
     "val, test: the dataset's own splits, with the weights that validation chose; last epoch: with the last epoch's "
-    "weights, which nothing has chosen. Other columns: tests; clean: without images that the model was trained on. "
-    "In brackets: 95 % intervals, by resampling the images."
+    "weights, which nothing has chosen. Other columns: tests; clean: without images that the model was trained on; "
+    "mean corruption accuracy: on images made worse, of all kinds "
+    "and strengths. In brackets: 95 % intervals, by resampling the images."
 )
 TRAIN = "train: as measured while training, with dropout. Runs that augment have none: it would be of other images."
 
@@ -91,7 +93,20 @@ def _scores(run: Run, score: str) -> dict[str, Cell]:
         if scores and scores["n"]:
             bounds = scores.get(f"{score}_95")
             found[column] = Cell(SCORES[score], float(scores[score]), (bounds[0], bounds[1]) if bounds else None)
+    for name, test in run.tests.items():
+        if "corruptions" in test.metrics:
+            column, cell = _corrupted(name, test.metrics["corruptions"])
+            found[column] = cell
     return found
+
+
+def _corrupted(name: str, scores: Mapping[str, Any]) -> tuple[str, Cell]:
+    """Return a column's name and the score of a test's corrupted images; a part of the kinds makes another column."""
+    score, kinds = SCORES[MEAN_CORRUPTION], [str(kind) for kind in scores["accuracy"]]
+    some = "" if set(kinds) == set(KINDS) else f" ({', '.join(kinds)})"
+    bounds = scores.get(f"{MEAN_CORRUPTION}_95")
+    value = float(scores[MEAN_CORRUPTION])
+    return f"{name} {score.title}{some}", Cell(score, value, (bounds[0], bounds[1]) if bounds else None)
 
 
 def _augments(config: Mapping[str, Any]) -> bool:

@@ -129,6 +129,30 @@ class Probabilities:
         return float(multiclass_calibration_error(probabilities, labels, classes, n_bins=CALIBRATION_BINS, norm="l1"))
 
 
+class Corrupted:
+    """The scores of corrupted images: a method for each score whose source is ``corrupted``.
+
+    Args:
+        right: bool of shape (K, S, N): whether the model is right, for each kind and strength, about each sample.
+    """
+
+    def __init__(self, right: npt.NDArray[np.bool_]) -> None:
+        self.right = right
+
+    def mean_corruption_accuracy(self) -> float:
+        """Return the mean of the accuracies of all kinds and strengths."""
+        return float(self.right.mean())
+
+    def mean_corruption_accuracy_95(self, resamples: int, seed: int) -> list[float]:
+        """Return the 95 % interval of the mean, by resampling the images as :func:`final_scores` does."""
+        kinds, strengths, size = self.right.shape
+        most = kinds * strengths  # the corrupted forms of an image: drawing images is drawing how many were right
+        counts = np.bincount(self.right.sum((0, 1)), minlength=most + 1)
+        drawn = np.random.default_rng(seed).multinomial(size, counts / size, resamples)
+        bounds: list[float] = _interval(drawn @ np.arange(most + 1) / (most * size)).tolist()
+        return bounds
+
+
 def final_scores(
     probabilities: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64],

@@ -16,8 +16,9 @@ class Score:
         name: Its key in ``metrics.json``; logged as ``val/<name>``.
         title: Its name in tables.
         source: What it is computed from: the training ``loss``, a ``confusion`` matrix (a method of
-            :class:`fer.scores.metrics.Confusion`), or the ``probabilities`` (a method of
-            :class:`fer.scores.metrics.Probabilities`).
+            :class:`fer.scores.metrics.Confusion`), the ``probabilities`` (a method of
+            :class:`fer.scores.metrics.Probabilities`), or the answers on ``corrupted`` images (a method of
+            :class:`fer.scores.metrics.Corrupted`), which only some tests have.
         lower_is_better: Whether the best value is the lowest one.
         each_epoch: Whether it is logged after each epoch, of training and validation. Only such a score can be the
             ``monitor`` and the ``score`` of a report, where every run has it. Not of probabilities, which an epoch
@@ -31,7 +32,7 @@ class Score:
 
     name: str
     title: str
-    source: Literal["loss", "confusion", "probabilities"] = "confusion"
+    source: Literal["loss", "confusion", "probabilities", "corrupted"] = "confusion"
     lower_is_better: bool = False
     each_epoch: bool = False
     headline: bool = False
@@ -53,6 +54,8 @@ class Score:
         return 1 if self.lower_is_better else -1
 
 
+MEAN_CORRUPTION = "mean_corruption_accuracy"
+
 SCORES: dict[str, Score] = {
     score.name: score
     for score in (
@@ -63,6 +66,7 @@ SCORES: dict[str, Score] = {
         Score("f1_weighted", "weighted F1"),
         Score("precision_macro", "macro precision", averages="precision"),
         Score("ece", "expected calibration error", source="probabilities", lower_is_better=True, short="ECE"),
+        Score(MEAN_CORRUPTION, "mean corruption accuracy", source="corrupted", short="mean corr. acc"),
     )
 }
 """All scores by name, in the order in which files and tables have them."""

@@ -26,7 +26,7 @@ from fer.scores.metrics import final_scores
 from fer.scores.protocol import stamp_of_test
 from fer.scores.registry import of_confusion
 from fer.scores.seen_images import Seen
-from fer.testing import pictures
+from fer.testing import pictures, robustness
 from fer.testing.exports import ExportedModule
 from fer.testing.reframing import Reframed
 from fer.training.module import FERModule
@@ -129,6 +129,7 @@ def write(
     reframed: Reframed | None = None,
     temperature: float = 1.0,
     cam: GradCam | None = None,
+    corrupted: robustness.Answers | None = None,
 ) -> dict[str, Any]:
     """Write ``metrics.json``, ``predictions.csv`` and pictures.
 
@@ -143,6 +144,7 @@ def write(
         reframed: The model's answers on the same images, cut to its framing.
         temperature: The checkpoint's, from :func:`fer.scores.calibration.temperature_of`.
         cam: Explains the mistakes; None if they are not to be explained.
+        corrupted: Its answers on the images made worse, from :func:`fer.testing.robustness.predict`.
 
     Returns:
         What stands in ``metrics.json``.
@@ -164,6 +166,8 @@ def write(
         again = space.probabilities(reframed.probabilities)[kept]
         scores = final_scores(again, answers.labels, space.classes, **options)
         metrics["reframed"] = scores | {"faces_found": float(reframed.found[kept].mean())}
+    if corrupted:
+        metrics["corruptions"] = robustness.scores(corrupted, kept, answers.labels, **options)
     extra = {predictions_file.IN_TRAINING: seen.fitted.astype(int), predictions_file.CHOSE: seen.chose.astype(int)}
     predictions_file.write(run / predictions_file.FILE, [answers], space.classes, extra)
     pictures.draw(run, metrics, answers, datamodule, space, config["mistakes"], calm, cam)

@@ -14,6 +14,7 @@ from fer.models.grad_cam import GradCam
 from fer.scores import calibration
 from fer.scores.label_space import LabelSpace
 from fer.scores.metrics import CALIBRATION_BINS
+from fer.testing import robustness
 
 
 def draw(
@@ -45,6 +46,9 @@ def draw(
     reliability = figures.reliability_figure(p, answers.labels, scores["ece"], CALIBRATION_BINS, title, stamp)
     figures.save(reliability, run / "reliability.png")
     figures.save(coverage_figure(calm, answers.labels, metrics[calibration.KEY], title, stamp), run / "coverage.png")
+    if "corruptions" in metrics:
+        example = int(answers.rows[0])
+        robustness.draw(run, metrics["corruptions"], scores["accuracy"], datamodule, example, title, stamp)
     if count:
         found = mistakes.worst(datamodule.samples, answers.rows, answers.labels, p, count)
         shown = mistakes.figure(datamodule.samples, answers.rows, answers.labels, p, classes, found, title, stamp)

@@ -10,6 +10,7 @@ from fer.plots.tables import WIDTH, fitted, tell
 from fer.scores import calibration
 from fer.scores.protocol import leak_line
 from fer.scores.registry import SCORES, Score
+from fer.testing import robustness
 
 
 def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
@@ -45,6 +46,8 @@ def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
         f"calibration error {found['ece']:.3f}, {found['ece_calibrated']:.3f} at temperature {found['temperature']:g}"
     )
     tables += fitted(word, ["probability", "decided", "accuracy"], calibration.rows(found), WIDTH)
+    if "corruptions" in metrics:
+        tables += robustness.tables(metrics["corruptions"], metrics["test"]["accuracy"])
     said = [cell(leak_line(metrics["seen"]))]
     if "reframed" in metrics:
         share = metrics["reframed"]["faces_found"]

@@ -1,15 +1,18 @@
 """A model's answers on a split, each sample once: for the scores of a training, and for a test."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
 
 from fer.data.base import FERDataModule
+from fer.data.corruptions import Corruption
 from fer.files.metrics import Dataset
 from fer.files.predictions import Predictions
 from fer.training.progress import ScoringProgress
@@ -36,17 +39,57 @@ def predict(module: pl.LightningModule, datamodule: FERDataModule, split: str, t
         split: ``train``, ``val``, ``test`` or ``all``.
         trainer: From :func:`scorer`.
     """
-    datamodule.trainer = None
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, ScoringProgress):
-            callback.what = f"scoring {split}"
-    batches: Any = trainer.predict(module, datamodule.eval_dataloader(split))
-    rows, labels, probabilities = (
-        torch.cat([batch[key] for batch in batches]).cpu().numpy() for key in ("row", "label", "probabilities")
-    )
+    progress(trainer).what = f"scoring {split}"
+    answers = _answers(module, datamodule, split, trainer)
+    rows, labels, probabilities = (answers[key] for key in ("row", "label", "probabilities"))
     # What chose the checkpoint was the test split, and is called by its name.
     name = "test" if datamodule.select_on_test and split == "val" else split
     return Predictions(name, rows, datamodule.samples.ids[rows], labels, probabilities, identity(datamodule).as_dict())
+
+
+def corrupted(
+    module: pl.LightningModule,
+    datamodule: FERDataModule,
+    split: str,
+    trainer: pl.Trainer,
+    corruptions: Sequence[Corruption],
+) -> npt.NDArray[np.float32]:
+    """Apply a model to a split whose images are made worse, in several ways one after the other.
+
+    Args:
+        module: The model.
+        datamodule: The data.
+        split: ``train``, ``val``, ``test`` or ``all``.
+        trainer: From :func:`scorer`.
+        corruptions: The ways.
+
+    Returns:
+        Probabilities, float32 of shape (W, N, C), in the order of the ways and of the split's rows.
+    """
+    answers, rows = _answers(module, datamodule, split, trainer, corruptions), datamodule.rows(split)
+    assert np.array_equal(answers["row"], np.tile(rows, len(corruptions)))
+    probabilities: npt.NDArray[np.float32] = answers["probabilities"].reshape(len(corruptions), len(rows), -1)
+    return probabilities
+
+
+def progress(trainer: pl.Trainer) -> ScoringProgress:
+    """Return the bar of a trainer from :func:`scorer`."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return next(callback for callback in callbacks if isinstance(callback, ScoringProgress))
+
+
+def _answers(
+    module: pl.LightningModule,
+    datamodule: FERDataModule,
+    split: str,
+    trainer: pl.Trainer,
+    corruptions: Sequence[Corruption] = (),
+) -> dict[str, Any]:
+    """Return ``row``, ``label`` and ``probabilities`` of a split's samples, in each way they are made worse."""
+    datamodule.trainer = None
+    batches: Any = trainer.predict(module, datamodule.eval_dataloader(split, corruptions))
+    keys = ("row", "label", "probabilities")
+    return {key: torch.cat([batch[key] for batch in batches]).cpu().numpy() for key in keys}
 
 
 def identity(datamodule: FERDataModule) -> Dataset:

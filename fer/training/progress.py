@@ -113,17 +113,24 @@ class ScoringProgress(pl.Callback):
 
     Args:
         show_bar: False for none.
+
+    Attributes:
+        what: What the bar says.
+        rounds: How many times the split is scored, one after the other, under one bar.
     """
 
     def __init__(self, show_bar: bool = True) -> None:
         self.show_bar = show_bar
-        self.what = "scoring"
+        self.what, self.rounds = "scoring", 1
         self._bar: Any = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
-        if self.show_bar:
-            self._bar = bar(self.what, int(sum(trainer.num_predict_batches)))
+        if not self.show_bar:
+            return
+        if self._bar is None:
+            self._bar = bar(self.what, self.rounds * int(sum(trainer.num_predict_batches)))
+        self._bar.set_description_str(self.what)
 
     def on_predict_batch_end(self, *_: Any) -> None:
         """Go on by a batch."""
@@ -131,11 +138,16 @@ class ScoringProgress(pl.Callback):
             self._bar.update()
 
     def on_predict_end(self, *_: Any) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = None
+        """Take the bar away, after the last round."""
+        self.rounds -= 1
+        if self.rounds < 1:
+            self._close()
 
     def on_exception(self, *_: Any) -> None:
         """Take the bar away, so that the message stands by itself."""
-        self.on_predict_end()
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, self.rounds = None, 1

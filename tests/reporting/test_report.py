@@ -17,6 +17,8 @@ from conftest import REPO, TINY, Run
 from fakes import write_image
 from scipy.stats import binomtest
 
+from fer.data.corruptions import KINDS
+
 Here = Callable[..., Path]
 
 
@@ -169,6 +171,26 @@ def test_tests_find_their_run_and_two_datasets_of_one_name_are_two_columns(
     assert "older: is a test of an earlier checkpoint" in (report / "report.html").read_text()
     assert (row["folder (y) all"], row["folder (z) all"]) == ("0.310", "0.320")
     assert (row["folder (y) train"], row["folder (y) val"]) == ("0.330", "0.340")
+
+
+def test_corrupted_images_have_a_column_beside_the_test(tmp_path: Path, run_here: Here) -> None:
+    worse = {"mean_corruption_accuracy": 0.321, "mean_corruption_accuracy_95": [0.3, 0.34]}
+    values = {kind: [0.5, 0.4, 0.3, 0.2, 0.1] for kind in KINDS}
+    first = make_run(tmp_path / "runs" / "a", 0.6)
+    make_test(tmp_path / "tests" / "plain", first, 0.55)  # the same test without: one column, and the other stays
+    make_test(tmp_path / "tests" / "full", first, 0.55, corruptions={**worse, "accuracy": values})
+    second = make_run(tmp_path / "runs" / "b", 0.7)
+    few = {"blur": values["blur"], "jpeg": values["jpeg"]}
+    make_test(tmp_path / "tests" / "some", second, 0.5, corruptions={**worse, "accuracy": few})
+    third = make_run(tmp_path / "runs" / "c", 0.65)
+    make_test(tmp_path / "tests" / "broken", third, 0.5, corruptions={"accuracy": few})
+    report = run_here("fer.report", f"runs={tmp_path}")
+    rows = {row["run"].rpartition("/")[2]: row for row in table_of(report)}
+    (column,) = (name for name in rows["a"] if name.endswith("mean corruption accuracy"))
+    (part,) = (name for name in rows["a"] if name.endswith("mean corruption accuracy (blur, jpeg)"))
+    assert (rows["a"][column], rows["a"][f"{column} 95% low"], rows["a"][part]) == ("0.321", "0.300", "")
+    assert (rows["b"][column], rows["b"][part]) == ("", "0.321")
+    assert "mean_corruption_accuracy is missing" in (report / "report.md").read_text().replace("\\", "")
 
 
 def test_a_test_of_an_earlier_checkpoint_is_left_out(

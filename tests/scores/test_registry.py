@@ -13,13 +13,13 @@ from conftest import REPO, TINY
 from sklearn.metrics import cohen_kappa_score
 
 from fer.scores import registry
-from fer.scores.metrics import Confusion, Probabilities
+from fer.scores.metrics import Confusion, Corrupted, Probabilities
 from fer.scores.registry import SCORES, Score
 
 
 def test_every_score_has_its_formula() -> None:
     for score in SCORES.values():
-        home = {"confusion": Confusion, "probabilities": Probabilities}.get(score.source)
+        home = {"confusion": Confusion, "probabilities": Probabilities, "corrupted": Corrupted}.get(score.source)
         assert home is None or callable(getattr(home, score.name)), score.name
         assert score.name == "loss" or home is not None
         assert not (score.each_epoch and score.source == "probabilities"), "an epoch keeps no probabilities"
