@@ -170,4 +170,5 @@ def wrong(config: Mapping[str, Any]) -> list[str]:
         parent = network_of(config["init"])
     except ConfigError as error:
         return [str(error)]
-    return differences(config["model"], parent, f"the network of init={config['init']}")
+    lines = differences(config["model"], parent, f"the network of init={config['init']}")
+    return [*lines, "The network comes from init=; leave out what contradicts it."] if lines else []

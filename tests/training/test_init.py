@@ -123,7 +123,7 @@ def test_what_is_refused(train_here: Run, capfd: pytest.CaptureFixture[str], tmp
         f"model._target_=fer.models.timm_model.TimmModel: the network of init={run} has "
         "fer.models.simple_conv.SimpleConv" in message
     )
-    assert "model.dense=" not in message
+    assert "The network comes from init=; leave out what contradicts it." in message
     for more in ("resume=x", "ckpt=x"):
         assert f"init={run} and {more}: choose one" in fails(train_here, capfd, *child, more)
     assert "data.channels" in fails(train_here, capfd, *child, "data.channels=3")
