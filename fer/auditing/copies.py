@@ -38,13 +38,14 @@ def find(images: Images, near: bool, similarity: float) -> Copies:
         near: Whether near copies are searched for too.
         similarity: Least similarity of near copies.
     """
-    exact = near_copies.exact_groups(images)
     if near:
         pairs = near_copies.near_pairs(images, threshold=similarity)
     else:
-        second = np.flatnonzero(exact != np.arange(len(images)))
-        pairs = _equal(exact[second], second)
-    return Copies(pairs, exact, near_copies.near_groups(pairs, len(images)))
+        first = near_copies.exact_groups(images)
+        second = np.flatnonzero(first != np.arange(len(images)))
+        pairs = _equal(first[second], second)
+    exact = near_copies.Pairs._make(values[pairs.exact] for values in pairs)
+    return Copies(pairs, *(near_copies.near_groups(part, len(images)) for part in (exact, pairs)))
 
 
 def find_across(images: Images, others: Images, near: bool, similarity: float) -> near_copies.Pairs:

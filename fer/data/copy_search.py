@@ -1,6 +1,7 @@
 """Which images are alike enough to be near copies, given their cosines (:mod:`fer.data.cosines`).
 
-1. *Candidates*: all pairs, by matrix products; as they are, mirrored, and one of them cropped a little.
+1. *Candidates*: each image and those that are most like it (:mod:`fer.data.neighbours`); as they are, mirrored, and
+   one of them cropped a little.
 2. *Alignment*: the crops at the four sides that make a candidate pair most alike, by least squares.
 3. *Decision*: the correlation of the aligned images, after what all images have in common is removed (whitening).
 """
@@ -10,15 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fer.data.blocks import blocks, each_block
 from fer.data.cosines import (
-    BLOCK,
     MIDDLE,
     ROUGH,
     Bools,
     Floats,
     Rows,
     align,
-    blocks,
     crop,
     known_share,
     mirror,
@@ -26,6 +26,7 @@ from fer.data.cosines import (
     unit,
     vectors_of,
 )  # fmt: skip
+from fer.data.neighbours import ALL, centres_of, similar
 
 ROUNDS = 4
 """Steps of least squares in the last alignment."""
@@ -34,7 +35,9 @@ _EDGES = ((2, 12), (12, 2))
 _STARTS = ((0, 0, 0, 0), (12, 12, 12, 12), *(y + x for y in _EDGES for x in _EDGES))
 _CANDIDATE = 0.7  # least similarity of pairs before they are aligned
 _HOPE = 0.7  # least similarity after the first step of alignment
+_CHANCE = 0.4  # least similarity of whitened vectors then: FER2013's copies reach 0.5
 _PRIOR = 100  # number of images that the assumption of white cosines counts as
+_MOST = 100_000  # images of which is measured what all have in common
 
 
 class Candidates(NamedTuple):
@@ -66,23 +69,21 @@ def search(a: Floats, b: Floats | None, least: float) -> Candidates:
     Returns:
         Each pair once, with its best crops and mirroring; within one dataset, the lower row first.
     """
-    middle = [values[:, :MIDDLE, :MIDDLE] for values in (a, a if b is None else b)]
-    aligned = (_aligned(middle[0], middle[1], pairs, 1) for pairs in _candidates(a, b))
-    parts = [pairs.take(pairs.similarity >= _HOPE) for pairs in aligned]
-    pairs = Candidates._make(np.concatenate(values) for values in zip(*parts, strict=True))
-    if b is None:
-        pairs = _in_order(pairs)
-    pairs = pairs.take(np.argsort(-pairs.similarity, kind="stable"))
-    _, best = np.unique(np.stack([pairs.first, pairs.second]), axis=1, return_index=True)
-    pairs = _aligned(a, a if b is None else b, pairs.take(best), ROUNDS)
-
-    whiten = _Whitening(vectors_of(a) if b is None else np.concatenate([vectors_of(a), vectors_of(b)]))
-    similarity = np.empty(len(pairs.first), dtype=np.float32)
-    for part in blocks(len(similarity)):
-        first, second = _both(a, a if b is None else b, pairs, part)
-        first, second = overlap(first, second, pairs.crops[part])
-        similarity[part] = (whiten(vectors_of(first)) * whiten(vectors_of(second))).sum(axis=1)
-    return pairs._replace(similarity=similarity).take(similarity >= least)
+    if b is not None and len(a) > max(ALL, len(b)):  # as many vectors are compared with each of the first set
+        return _swapped(search(b, a, least))
+    other = a if b is None else b
+    middle, other_middle = (values[:, :MIDDLE, :MIDDLE] for values in (a, other))
+    none = np.arange(0)
+    best = Candidates(none, none, none > 0, np.empty((0, 4), np.float32), np.empty(0, np.float32))
+    whiten = _Whitening.of(a, b)
+    for pairs in _candidates(a, b):
+        pairs = _aligned(middle, other_middle, pairs, 1)
+        pairs = pairs.take(pairs.similarity >= _HOPE)
+        pairs = pairs.take(_whitened(a, other, pairs, whiten) >= _CHANCE)
+        best = _best(best, _in_order(pairs) if b is None else pairs)
+    pairs = _aligned(a, other, best, ROUNDS)
+    pairs = pairs._replace(similarity=_whitened(a, other, pairs, whiten))
+    return pairs.take(pairs.similarity >= least)
 
 
 def _candidates(a: Floats, b: Floats | None) -> Iterator[Candidates]:
@@ -95,47 +96,29 @@ def _candidates(a: Floats, b: Floats | None) -> Iterator[Candidates]:
     starts = np.array(_STARTS, dtype=np.float32)
     if b is not None:  # within one dataset both orders of a pair come up, and cropping the first image is enough
         starts = np.concatenate([starts, -starts[1:]])
-    whole = [vectors_of(part[:, :ROUGH, :ROUGH]) for part in (a, b) if part is not None]
-    whiten = _Whitening(np.concatenate(whole))
+    other = a if b is None else b
+    whiten = _Whitening.of(a[:, :ROUGH, :ROUGH], None if b is None else b[:, :ROUGH, :ROUGH])
+    centres = centres_of(whiten(vectors_of(other[:, :ROUGH, :ROUGH])))
     for start in starts:
         query = whiten(vectors_of(_rough(a, start)))
-        reference = _rough(a if b is None else b, -start)
-        for mirrored in (False, True):
-            target = whiten(vectors_of(mirror(reference, np.full(len(reference), mirrored)))).T
-            first, second, similarity = _products(query, target, b is None, b is None and not start.any())
-            crops = np.tile(start, (len(first), 1))
-            yield Candidates(first, second, np.full(len(first), mirrored), crops, similarity)
+        reference = _rough(other, -start)
+        both = (mirror(reference, np.full(len(reference), mirrored)) for mirrored in (False, True))
+        target = np.concatenate([whiten(vectors_of(part)) for part in both])
+        first, second, similarity = similar(query, target, centres, _CANDIDATE)
+        mirrored, second = second >= len(reference), second % max(1, len(reference))
+        pairs = Candidates(first, second, mirrored, np.tile(start, (len(first), 1)), similarity)
+        if b is None:
+            pairs = pairs.take(first != second)
+        yield pairs if start.any() or b is not None else _best(_in_order(pairs))
 
 
-def _products(query: Floats, target: Floats, same: bool, symmetric: bool) -> tuple[Rows, Rows, Floats]:
-    """Return rows, columns and values of the large elements of a matrix product, without holding all of it in memory.
-
-    Args:
-        query: float32 of shape (N, D).
-        target: float32 of shape (D, M).
-        same: Leave out the diagonal.
-        symmetric: Leave out everything below it.
-    """
-    firsts, seconds, values = [np.arange(0)], [np.arange(0)], [np.empty(0, dtype=np.float32)]
-    for rows in blocks(query.shape[0], BLOCK // 8):
-        for columns in blocks(target.shape[1], 16 * BLOCK):
-            if symmetric and columns.stop <= rows.start:
-                continue
-            product = (query[rows] @ target[:, columns]).ravel()
-            large = np.flatnonzero(product > _CANDIDATE)
-            first, second = np.divmod(large, target[:, columns].shape[1])
-            first, second = first + rows.start, second + columns.start
-            if same:
-                kept = first < second if symmetric else first != second
-                first, second, large = first[kept], second[kept], large[kept]
-            value = product[large]
-            if len(large) > BLOCK:  # very many similar images: bounds the work on them
-                best = np.argpartition(-value, BLOCK)[:BLOCK]
-                first, second, value = first[best], second[best], value[best]
-            firsts.append(first)
-            seconds.append(second)
-            values.append(value)
-    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(values)
+def _best(*parts: Candidates) -> Candidates:
+    """Join pairs, and keep the most similar of those of the same images, or the earlier of equally similar ones."""
+    pairs = Candidates._make(np.concatenate(values) for values in zip(*parts, strict=True))
+    order = np.lexsort((-pairs.similarity, pairs.second, pairs.first))
+    first, second = pairs.first[order], pairs.second[order]
+    new = (np.diff(first, prepend=-1) != 0) | (np.diff(second, prepend=-1) != 0)
+    return pairs.take(order[new])
 
 
 def _rough(cosines: Floats, crops: Floats) -> Floats:
@@ -150,13 +133,19 @@ def _rough(cosines: Floats, crops: Floats) -> Floats:
 def _in_order(pairs: Candidates) -> Candidates:
     """Swap the images of pairs so that the first has the lower row."""
     swap = pairs.first > pairs.second
-    # Swapped, a crop changes its sign; mirrored too, left and right change places.
-    back = -np.where(pairs.mirrored[:, None], pairs.crops[:, [0, 1, 3, 2]], pairs.crops)
+    back = _swapped(pairs)
     return pairs._replace(
-        first=np.where(swap, pairs.second, pairs.first),
-        second=np.where(swap, pairs.first, pairs.second),
-        crops=np.where(swap[:, None], back, pairs.crops),
+        first=np.where(swap, back.first, pairs.first),
+        second=np.where(swap, back.second, pairs.second),
+        crops=np.where(swap[:, None], back.crops, pairs.crops),
     )
+
+
+def _swapped(pairs: Candidates) -> Candidates:
+    """Return the pairs with the second image first."""
+    # A crop changes its sign; mirrored too, left and right change places.
+    back = -np.where(pairs.mirrored[:, None], pairs.crops[:, [0, 1, 3, 2]], pairs.crops)
+    return pairs._replace(first=pairs.second, second=pairs.first, crops=back)
 
 
 def _both(a: Floats, b: Floats, pairs: Candidates, part: slice) -> tuple[Floats, Floats]:
@@ -166,15 +155,35 @@ def _both(a: Floats, b: Floats, pairs: Candidates, part: slice) -> tuple[Floats,
 
 def _aligned(a: Floats, b: Floats, pairs: Candidates, rounds: int) -> Candidates:
     """Return the pairs with the crops that make them most similar, and that similarity."""
-    similarity, crops = np.empty_like(pairs.similarity), np.empty_like(pairs.crops)
-    for part in blocks(len(similarity)):
-        first, second = _both(a, b, pairs, part)
-        similarity[part], crops[part] = align(first, second, pairs.crops[part], rounds)
+
+    def work(part: slice) -> tuple[Floats, Floats]:
+        return align(*_both(a, b, pairs, part), pairs.crops[part], rounds)
+
+    none = pairs.similarity[:0], pairs.crops[:0]
+    similarity, crops = map(np.concatenate, zip(none, *each_block(work, len(pairs.first)), strict=True))
     return pairs._replace(similarity=similarity, crops=crops)
+
+
+def _whitened(a: Floats, b: Floats, pairs: Candidates, whiten: "_Whitening") -> Floats:
+    """Return the similarity of aligned pairs after what all images have in common is removed, float32 of shape (P,)."""
+
+    def work(part: slice) -> Floats:
+        first, second = overlap(*_both(a, b, pairs, part), pairs.crops[part])
+        return np.asarray((whiten(vectors_of(first)) * whiten(vectors_of(second))).sum(axis=1))
+
+    return np.concatenate([pairs.similarity[:0], *each_block(work, len(pairs.first))])
 
 
 class _Whitening:
     """Makes vectors of shape (N, D) white: what all faces have in common says little about copies."""
+
+    @classmethod
+    def of(cls, a: Floats, b: Floats | None) -> "_Whitening":
+        """Return what makes images white, given as cosines; of many, evenly spaced ones say what all have in common."""
+        counts = len(a), 0 if b is None else len(b)
+        rows = np.arange(0, sum(counts), max(1, -(-sum(counts) // _MOST)))
+        parts = [a[rows[rows < counts[0]]]] + ([] if b is None else [b[rows[rows >= counts[0]] - counts[0]]])
+        return cls(np.concatenate([vectors_of(part) for part in parts]))
 
     def __init__(self, vectors: Floats) -> None:
         # Flat images have zero vectors, which add nothing to the sums.

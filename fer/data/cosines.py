@@ -5,12 +5,13 @@ Throughout, ``cosines`` are float32 of shape (N, order, order): vertical and hor
 """
 
 import math
-from collections.abc import Iterator
 from functools import cache
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from fer.data.blocks import BLOCK, blocks
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -21,16 +22,9 @@ Rows: TypeAlias = npt.NDArray[np.int64]
 ROUGH, MIDDLE, PRINT, FINE = 8, 12, 16, 24
 COUNT = {ROUGH: 44, PRINT: 192}
 """How many of the cosines are compared, those of the lowest frequencies."""
-BLOCK = 1024
-"""Images, or pairs, processed at a time."""
 _FLAT = 2.0  # grey levels; an image that deviates less from its mean is flat
 _UNITS = 192  # crops are counted in 192nds of the side, quarters of a pixel of 48
 _REACH = 20  # the largest crop of a side, 10 %
-
-
-def blocks(count: int, size: int = BLOCK) -> Iterator[slice]:
-    """Return the slices that part ``count`` rows into blocks of ``size``."""
-    return (slice(start, start + size) for start in range(0, count, size))
 
 
 @cache

@@ -5,13 +5,13 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
+from fer.data.blocks import BLOCK, blocks, each_block
 from fer.data.cosines import (
     COUNT,
     PRINT,
     Floats,
     Images,
     Rows,
-    blocks,
     cosines_of,
     frequency_weights,
     lowest_frequencies,
@@ -33,7 +33,7 @@ def fingerprints(images: Images, rows: Rows | None = None) -> Images:
     """
     rows = np.arange(len(images)) if rows is None else rows
     none = np.empty((0, _HASH + COUNT[PRINT] // 2), dtype=np.uint8)
-    return np.concatenate([none, *(_fingerprints(images[rows[part]]) for part in blocks(len(rows)))])
+    return np.concatenate([none, *each_block(lambda part: _fingerprints(images[rows[part]]), len(rows), BLOCK // 4)])
 
 
 def _fingerprints(images: Images) -> Images:

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from fer.data.blocks import BLOCK, each_block
 from fer.data.copy_search import ROUNDS, search
-from fer.data.cosines import BLOCK, FINE, Bools, Floats, Images, Rows, align, blocks, cosines_of, mirror
+from fer.data.cosines import FINE, Bools, Floats, Images, Rows, align, cosines_of, mirror
 from fer.data.fingerprints import decode, fingerprints, hashes, hashes_in
 
 NEAR_PIXELS = 0.85
@@ -125,13 +126,14 @@ def near_pairs(images: Images, others: Images | None = None, threshold: float = 
         known[exact_first] = exact_second
         found = found.take(known[found.first] != second[found.second])
     rows, other_rows = first[found.first], second[found.second]
-    similarity = np.empty(len(rows), dtype=np.float32)
-    for part in blocks(len(rows), BLOCK // 8):
-        a, b = images[rows[part]], others[other_rows[part]]
-        order = min(FINE, *a.shape[1:3], *b.shape[1:3])
-        mirrored = mirror(cosines_of(b, order), found.mirrored[part])
-        similarity[part], _ = align(cosines_of(a, order), mirrored, found.crops[part], ROUNDS)
-    similarity = np.minimum(similarity, 1)
+    order = min(FINE, *images.shape[1:3], *others.shape[1:3])
+
+    def compare(part: slice) -> Floats:
+        a, b = cosines_of(images[rows[part]], order), cosines_of(others[other_rows[part]], order)
+        return align(a, mirror(b, found.mirrored[part]), found.crops[part], ROUNDS)[0]
+
+    parts = each_block(compare, len(rows), BLOCK // 8)
+    similarity = np.minimum(np.concatenate([found.similarity[:0], *parts]), 1)
     near = np.flatnonzero(similarity >= threshold)
     near = near[np.argsort(-similarity[near], kind="stable")]
     exact = np.arange(len(exact_first) + len(near)) < len(exact_first)
