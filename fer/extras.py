@@ -13,6 +13,7 @@ _EXTRAS = {
     "starlette": "demo",
     "uvicorn": "demo",
     "captum": "explain",
+    "pyarrow": "parquet",
 }
 _EXTRAS |= dict.fromkeys(PRETRAINED.values(), "pretrained")
 OPTIONAL_PACKAGES = (*_EXTRAS, "wandb", "mlflow", "comet_ml", "neptune", "deepspeed", "torch_xla")

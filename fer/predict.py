@@ -28,7 +28,7 @@ def predict(cfg: "DictConfig") -> None:
 
     from fer.files import run_folder, run_lock
     from fer.framing.detectors import build_detector
-    from fer.predicting import explaining, sources
+    from fer.predicting import explaining, sources, workers
 
     config = settled(cfg)
     run = Path(config["output_dir"])
@@ -38,12 +38,22 @@ def predict(cfg: "DictConfig") -> None:
         if number is not None or (files and not files.pictures):
             raise ConfigError(f"explain=true: is for pictures, and source={config['source']} holds none.")
         explaining.check(config["ckpt"])
+    if config["workers"] is not None:
+        workers.check(config, files)
     if number is not None:
         sources.open_video(number).release()
     elif files and files.single and files.videos:
         sources.open_video(next(files.of_kind(video=True))).release()
     if config["detector"] != "none":
         build_detector(config["detector"])
+    recipe = {key: config[key] for key in ("source", "detector", "tta", "margin", "min_confidence")}
+    recipe |= {key: config[key] for key in ("detect_every", "smooth", "seconds")}
+    if config["explain"]:
+        recipe["explain"] = True  # which what was predicted before there was this key does not hold
+    recipe["checkpoint_mark"] = run_folder.checkpoint_mark(config["ckpt"])
+    if files and config["workers"] is not None:
+        workers.run(config, files, recipe)
+        return
 
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
     from fer import environment
@@ -58,11 +68,6 @@ def predict(cfg: "DictConfig") -> None:
     model = load(config["ckpt"], config["detector"], device=config["accelerator"], **options)
     run.mkdir(parents=True, exist_ok=True)
     run_lock.hold(run)
-    recipe = {key: config[key] for key in ("source", "detector", "tta", "margin", "min_confidence")}
-    recipe |= {key: config[key] for key in ("detect_every", "smooth", "seconds")}
-    if config["explain"]:
-        recipe["explain"] = True  # which what was predicted before there was this key does not hold
-    recipe["checkpoint_mark"] = run_folder.checkpoint_mark(config["ckpt"])
     record = Record(run, model.classes, recipe)
     session.run(model, files or cast("int", number), record, config)
 

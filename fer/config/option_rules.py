@@ -87,6 +87,7 @@ _OPTIONS: dict[str, Rule] = {
     "annotated": Rule(at_least=0),
     "batch_size": Rule(at_least=1),
     "threads": Rule("int | None", at_least=1, at_most=256),
+    "workers": Rule("int | None", at_least=1, at_most=256),
     "images": Rule(at_least=1),
     "tolerance": Rule(above=0),
     "max_drop": Rule(at_least=0, at_most=1),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,6 @@ from fer.predicting import drawing
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.model import Found, Model
 from fer.predicting.pictures import Picture
-from fer.predicting.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +71,21 @@ def _say(level: int, line: str, count: int) -> None:
             log.log(level, "%s", line if count <= _TOLD else "... and so on; all of it stands in the files.")
 
 
+class Answers(Protocol):
+    """Where answers are kept: a Record, or a worker's Part."""
+
+    folder: Path
+
+    def is_done(self, path: Path) -> bool:
+        """Say whether a picture was dealt with before."""
+
+    def add(self, path: Path, faces: Iterable[FaceEmotion]) -> None:
+        """Keep a row for each face of a picture."""
+
+    def end(self, path: Path, faces: int, frames: int | None = None, error: str = "") -> None:
+        """Keep that a picture is dealt with."""
+
+
 class Looked(NamedTuple):
     """A picture in which faces were looked for."""
 
@@ -83,7 +97,7 @@ class Looked(NamedTuple):
 
 
 def run(
-    model: Model, paths: Iterable[Path], record: Record, told: Told, threads: int, annotated: int,
+    model: Model, paths: Iterable[Path], record: Answers, told: Told, threads: int, annotated: int,
     min_confidence: float, explain: bool, tick: Callable[[], Any],
 ) -> None:  # fmt: skip
     """Predict pictures.
@@ -131,7 +145,7 @@ def run(
 
 
 def _settle(
-    model: Model, waiting: list[Looked], record: Record, told: Told, drawn: "_Drawn", min_confidence: float,
+    model: Model, waiting: list[Looked], record: Answers, told: Told, drawn: "_Drawn", min_confidence: float,
     explain: bool, tick: Callable[[], Any],
 ) -> None:  # fmt: skip
     """Apply the network to the faces of several pictures together, and write what it says."""

@@ -16,12 +16,12 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch.distributed as dist
-from lightning_fabric.plugins.environments import SLURMEnvironment
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from fer import ranks
 from fer.environment import CHILD
 from fer.errors import FERError, TrainingError
+from fer.training import launch
 
 _COMING_S = 600  # for all processes to have started
 _BEAT_S = 2.0  # between two signs of life
@@ -77,12 +77,12 @@ class _Group:
 
     def __init__(self, number: int, count: int) -> None:
         self.number, self.count = number, count
-        if ranks.place().launcher == "SLURM":
-            # Sets MASTER_ADDR and MASTER_PORT from the job's machines and number, where the user has not.
-            self.address, self.port = SLURMEnvironment().main_address, SLURMEnvironment().main_port
+        if ranks.place().launcher:
+            cluster = launch.cluster()  # of SLURM's, it takes the address from the job's machines
+            self.address, self.port = cluster.main_address, cluster.main_port
         else:
-            self.address, self.port = os.environ["MASTER_ADDR"], int(os.environ.get("MASTER_PORT", 12910))
-            os.environ["MASTER_PORT"] = str(self.port)
+            self.address = os.environ["MASTER_ADDR"]
+            self.port = int(os.environ.setdefault("MASTER_PORT", "12910"))  # as SLURM's and torchrun's default
         hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun's own process hosts the store
         try:
             store = TCPStore(

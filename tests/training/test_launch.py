@@ -90,6 +90,15 @@ def test_a_sweep_in_each_process_is_refused(launched: Callable[..., None]) -> No
         hints.refuse(["-m", "seed=0,1"], "train")
 
 
+def test_srun_without_tasks_per_node(launched: Callable[..., None]) -> None:
+    """Lightning refuses it, because it can share the tasks unequally; that is checked before."""
+    launched(**SLURM, SLURM_PROCID="3", SLURM_LOCALID="1", SLURM_NODEID="1", MASTER_ADDR="10.0.0.1", MASTER_PORT="1234")
+    cluster = launch.cluster()
+    assert (cluster.main_address, cluster.main_port, cluster.global_rank(), cluster.node_rank()) == (
+        "10.0.0.1", 1234, 3, 1,
+    )  # fmt: skip
+
+
 class TestTogether:
     """Two processes of two machines, as threads: what they tell each other goes through a true store."""
 
