@@ -31,7 +31,7 @@ def trainer(**values: Any) -> Any:
     return SimpleNamespace(**{
         "is_global_zero": True, "current_epoch": 0, "max_epochs": 10, "max_steps": -1, "num_training_batches": 50,
         "num_val_batches": [7], "check_val_every_n_epoch": 1, "accumulate_grad_batches": 1, "sanity_checking": False,
-        "callback_metrics": {}, **values,
+        "callback_metrics": {}, "strategy": SimpleNamespace(root_device=torch.device("cpu")), **values,
     })  # fmt: skip
 
 

@@ -2,9 +2,7 @@
 
 import logging
 import math
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +25,7 @@ from fer.files import run_record
 from fer.plots import figures
 from fer.plots.tables import WIDTH, fitted, tell
 from fer.training import features
+from fer.training.estimate import duration, peak_memory
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -182,16 +181,16 @@ def _speed(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModu
     val = look * len(datamodule.rows("val"))
     epoch = clock.seconds * batches + val
     epochs = options["max_epochs"]
-    whole = f"; {epochs} epochs: {_duration(once + epoch * epochs)}" if epochs and epochs > 0 else ""
+    whole = f"; {epochs} epochs: {duration(once + epoch * epochs)}" if epochs and epochs > 0 else ""
     lines = [
         f"speed: {clock.seconds * 1000:,.1f} ms a step of {datamodule.batch_size} images, {batches:,} steps an epoch; "
-        f"an epoch: {_duration(epoch)}, {_duration(val)} of it validation{whole}"
+        f"an epoch: {duration(epoch)}, {duration(val)} of it validation{whole}"
     ]
     if once:
-        lines.append(f"       before the first epoch, the features of the frozen backbone: {_duration(once)}, once")
+        lines.append(f"       before the first epoch, the features of the frozen backbone: {duration(once)}, once")
     if trainer.num_devices < _devices(options["devices"]):
         lines.append(f"       measured on one device of trainer.devices={options['devices']}")
-    return [*lines, f"memory: {_peak(device)}"]
+    return [*lines, f"memory: {peak_memory(device)}"]
 
 
 def _devices(asked: Any) -> float:
@@ -226,17 +225,3 @@ def _feature_size(datamodule: FERDataModule, module: FERModule, device: torch.de
         size = cast(Any, module.net).forward_features(x).shape[1]
     module.train(training)
     return int(size)
-
-
-def _peak(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB of the GPU at most"
-    unit = 1 if sys.platform == "darwin" else 1024
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.2f} GiB at most, of the whole process"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -9,12 +9,15 @@ import pytorch_lightning as pl
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from fer.progress import bar, clock
+from fer.training.estimate import Estimate
 
 log = logging.getLogger(__name__)
 
 
 class RunProgress(pl.Callback):
     """One bar over all epochs, with the time that the whole run still takes, and a line an epoch in the log.
+
+    After 20 steps it says how long all will take (:class:`fer.training.estimate.Estimate`).
 
     Args:
         show_bar: False for the lines alone.
@@ -25,6 +28,7 @@ class RunProgress(pl.Callback):
         self._bar: Any = None
         self._begun = self._epoch_begun = self._looked = 0.0
         self._epochs = self._first = 0  # planned; done by earlier starts
+        self._estimate = Estimate()
         self._running: int | None = None  # the epoch, from 1, whose line is still to come
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -46,7 +50,8 @@ class RunProgress(pl.Callback):
             self._bar.set_description_str(self._name(trainer))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
-        """Go on by a step."""
+        """Go on by a step; after the first ones, say how long it all takes."""
+        self._estimate.step(trainer, self._epochs)
         if self._bar is None or self._bar.disable:
             return
         if time.monotonic() - self._looked > 0.5:  # on a GPU the look costs a synchronisation
