@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import copies, features, fer2013_csv, memory, pipeline, readme, startup, training
+from benchmarks import copies, features, fer2013_csv, memory, pipeline, readme, startup, training, use
 
 MEASUREMENTS: dict[str, Callable[[Console], None]] = {
     "startup": startup.measure,
@@ -21,6 +21,7 @@ MEASUREMENTS: dict[str, Callable[[Console], None]] = {
     "training": training.measure,
     "features": features.measure,
     "copies": copies.measure,
+    "use": use.measure,
 }
 PICTURES: dict[str, Callable[[Console], None]] = {"readme": readme.make}
 
