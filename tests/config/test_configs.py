@@ -31,6 +31,7 @@ COMMANDS = {
     "faces": ["source=x", "to=y"],
     "predict": [],
     "export": [],
+    "demo": ["ckpt=x"],
 }
 # Not options of a choice but of what is built from it.
 NOT_THE_TARGETS = {"scheduler": {"interval"}, "loss": {"class_weights"}}
