@@ -22,3 +22,4 @@ def serving(config: Mapping[str, object]) -> Iterator[tuple[int, ASGIApp]]:
         finally:
             server.should_exit = True
             thread.join(10)
+            assert not thread.is_alive(), "something of the server still waits"

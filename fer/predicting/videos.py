@@ -117,8 +117,11 @@ class _Reader:
                 return
 
     def __iter__(self) -> Iterator[Frame]:
-        while True:
-            item = self._frames.get()
+        while not self._stop.is_set():  # closed from elsewhere, no further frame comes
+            try:
+                item = self._frames.get(timeout=0.2)
+            except queue.Empty:
+                continue
             if item is None:
                 return
             if isinstance(item, BaseException):

@@ -36,7 +36,7 @@ class Answering:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
-        paths = [str(config[key]) for key in ("ckpt", "compare") if config[key] is not None]
+        paths = [str(Path(config[key]).expanduser()) for key in ("ckpt", "compare") if config[key] is not None]
         options = {key: config[key] for key in ("tta", "margin", "trust")}
         self.models = [load(path, config["detector"], device=config["accelerator"], **options) for path in paths]
         self.about = [_about(path, model) for path, model in zip(paths, self.models, strict=True)]
@@ -98,14 +98,18 @@ class Film:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         frames = 0
         yield {"rate": round(self._watch.rate, 3), "frames": self._watch.promised}
-        for seen in self._watch:
-            frames += 1
-            if frames == 1:
-                yield {"width": seen.frame.image.shape[1], "height": seen.frame.image.shape[0]}
-            pairs = zip(seen.faces, seen.tracks, strict=True)
-            faces = [_brief(face, track) for face, track in pairs]
-            yield {"frame": seen.frame.number, "time": round(seen.frame.seconds, 3), "faces": faces}
-        yield {"end": frames, "fault": self._watch.fault(frames)}
+        try:
+            for seen in self._watch:
+                frames += 1
+                if frames == 1:
+                    yield {"width": seen.frame.image.shape[1], "height": seen.frame.image.shape[0]}
+                pairs = zip(seen.faces, seen.tracks, strict=True)
+                faces = [_brief(face, track) for face, track in pairs]
+                yield {"frame": seen.frame.number, "time": round(seen.frame.seconds, 3), "faces": faces}
+            fault = self._watch.fault(frames)
+        except FERError as error:  # the answer has begun: what is wrong can only be told in it
+            fault = str(error)
+        yield {"end": frames, "fault": fault}
 
     def close(self) -> None:
         """End the reading, at any time."""

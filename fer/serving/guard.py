@@ -61,7 +61,7 @@ class Guard:
         if not (name in self._names or (self._any_address and _is_address(name))):
             return f"the page is not served under the name {name[:100]!r}; names=[...] of fer.demo lets more in"
         origin = headers.get("origin")
-        if origin is not None and (urlsplit(origin).netloc != host or urlsplit(origin).scheme not in ("http", "https")):
+        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             return "requests of other sites are refused"
         if method not in ("GET", "HEAD") and headers.get("sec-fetch-site", "same-origin") not in (
             "same-origin",

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 _SILENCE = 30  # seconds without a byte after which a request is given up
+_WHOLE = 600  # seconds that a whole file may take: one that trickles would keep others out
 _MEGABYTE = 1_000_000
 # How files of videos begin. Others would be played lists of further files, which nobody has sent.
 _VIDEOS = (
@@ -38,9 +39,10 @@ async def received(request: Request, megabytes: float) -> AsyncIterator[Path]:
     with tempfile.NamedTemporaryFile(prefix="fer-demo-") as file:
         size = 0
         stream = request.stream()
+        ends = anyio.current_time() + _WHOLE
         try:
             while True:
-                with anyio.fail_after(_SILENCE):
+                with anyio.fail_after(min(_SILENCE, max(0, ends - anyio.current_time()))):
                     chunk = await anext(stream, None)
                 if chunk is None:
                     break
@@ -49,7 +51,11 @@ async def received(request: Request, megabytes: float) -> AsyncIterator[Path]:
                     raise too_large
                 file.write(chunk)
         except TimeoutError as error:
-            raise HTTPException(408, f"nothing came for {_SILENCE} seconds") from error
+            raise HTTPException(
+                408, f"nothing came for {_SILENCE} seconds, or not all of it in {_WHOLE // 60} minutes"
+            ) from error
+        except OSError as error:
+            raise HTTPException(507, f"the server cannot keep the file: {error.strerror}") from error
         except ClientDisconnect as error:
             raise HTTPException(400, "the file did not come as a whole") from error
         if not size:

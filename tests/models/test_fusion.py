@@ -8,6 +8,7 @@ from fer.errors import ConfigError
 from fer.models import build_model, fusion, timm_model
 from fer.models.fusion import Fusion
 from fer.models.preprocessing import Preprocessing, of_pretrained, resolve
+from fer.models.timm_weights import Weights
 
 TWO = ["test_resnet", "test_efficientnet"]
 
@@ -59,7 +60,7 @@ def test_each_pretrained_backbone_gets_its_own_mean_and_deviation(monkeypatch: p
     preprocess = resolve(data, of_pretrained(model))
     assert preprocess == Preprocessing(75, 3, (0.4, 0.5, 0.6), (0.2, 0.2, 0.2))
     # A checkpoint's network is built without its pretrained weights, and brings the statistics itself.
-    monkeypatch.setattr(timm_model, "hub_weights", lambda name, cfg: {"state_dict": weights[name]})
+    monkeypatch.setattr(timm_model, "hub_weights", lambda name, cfg: Weights("here", {"state_dict": weights[name]}))
     weights = {name: timm.create_model(name, num_classes=0).state_dict() for name in TWO}
     first = build_model(model, 7, 3, 75)
     fused = build_model(model, 7, 3, 75, load_weights=False)

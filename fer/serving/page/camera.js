@@ -24,6 +24,7 @@ export function prepare() {
     }
     say(said, "starting ...");
     stage.hidden = false;
+    start.disabled = true; // a second click would start a second stream
     try {
       await feed.start();
       if (!feed.running) return;
@@ -33,6 +34,8 @@ export function prepare() {
     } catch (error) {
       leave();
       say(said, error.message, true);
+    } finally {
+      start.disabled = false;
     }
   });
 }

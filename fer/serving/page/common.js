@@ -218,13 +218,14 @@ export function takes(section, kind, use) {
 export async function shown(stage, file) {
   const image = stage.querySelector("img");
   if (image.src) URL.revokeObjectURL(image.src);
-  image.src = URL.createObjectURL(file);
+  const address = URL.createObjectURL(file);
+  image.src = address;
   stage.hidden = false;
   try {
     await image.decode();
     return true;
   } catch {
-    stage.hidden = true; // a format that browsers do not show, such as TIFF; the server may read it all the same
+    if (image.src === address) stage.hidden = true; // a format that browsers do not show, such as TIFF; the server may read it all the same
     return false;
   }
 }

@@ -1,5 +1,5 @@
 // The camera: its picture goes to the server again and again, each when the answer to the one before is there.
-import { predict } from "./common.js";
+import { chosen, predict } from "./common.js";
 
 const SIDE = 400; // pixels of the longer side that is sent
 
@@ -36,6 +36,10 @@ export class Feed {
     stream.getVideoTracks()[0].addEventListener("ended", () => this.end("the camera went away"));
     this.video.srcObject = stream;
     await this.video.play();
+    if (mine !== this.turn) { // or while the picture came
+      stream.getTracks().forEach((track) => track.stop());
+      return;
+    }
     this.running = true;
     this.loop(mine);
   }
@@ -45,10 +49,11 @@ export class Feed {
     let failures = 0;
     while (this.running && mine === this.turn) {
       try {
+        const asked = chosen();
         const answer = await predict(await this.grab(), { explain: this.explain });
         failures = 0;
         const now = performance.now();
-        if (this.running && mine === this.turn) this.onAnswer(answer, (now - before) / 1000);
+        if (this.running && mine === this.turn && asked === chosen()) this.onAnswer(answer, (now - before) / 1000);
         before = now;
       } catch (error) {
         failures += 1;

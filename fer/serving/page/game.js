@@ -24,11 +24,16 @@ export function prepare() {
   });
 }
 
+// A choice is kept for as long as the server begins with the same language.
+function languageKey() {
+  return `fer-language-${about.languages[0].code}`;
+}
+
 export async function enter() {
   if (section.childElementCount) return;
   let kept;
   try {
-    kept = localStorage.getItem("fer-language");
+    kept = localStorage.getItem(languageKey());
   } catch { /* storage is switched off */ }
   const known = about.languages.map((one) => one.code);
   await load(known.includes(kept) ? kept : known[0]);
@@ -79,7 +84,7 @@ function intro(message = "") {
   feed?.stop();
   const select = make("select", { "aria-label": "Language", onchange: (event) => {
     try {
-      localStorage.setItem("fer-language", event.target.value);
+      localStorage.setItem(languageKey(), event.target.value);
     } catch { /* storage is switched off */ }
     load(event.target.value);
   } }, ...about.languages.map(({ code, name }) => make("option", { value: code, lang: code, selected: code === language }, name)));

@@ -115,7 +115,7 @@ function finished() {
   progress.hidden = stop.hidden = true;
   const end = film.frames.at(-1)?.time ?? 0;
   const parts = [`${film.frames.length.toLocaleString("en")} frames, ${clock(end)}, ${film.people.size} ${film.people.size === 1 ? "person" : "people"}`];
-  if (end >= about.limits.video_seconds - 1) parts.push(`only the first ${about.limits.video_seconds} seconds are looked at`);
+  if (film.promised / film.rate > about.limits.video_seconds) parts.push(`only the first ${about.limits.video_seconds} seconds are looked at`);
   if (film.fault) parts.push(film.fault);
   if (film.unplayable) parts.push("this browser cannot play the file; its timeline is complete all the same");
   say(said, film.people.size ? parts.join("; ") : [...parts, "no face was found"].join("; "));
@@ -193,7 +193,7 @@ function download() {
       rows.push([frame, time, face.track ?? "", ...face.box, saidOf(face), ...of.classes.map((name) => face.probabilities[name])]);
     }
   }
-  const text = rows.map((row) => row.map((cell) => quote(String(cell))).join(",")).join("\n") + "\n";
+  const text = rows.map((row) => row.map((cell) => (typeof cell === "number" ? String(cell) : quote(cell))).join(",")).join("\n") + "\n";
   const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "timeline.csv" });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
