@@ -99,7 +99,7 @@ def train(cfg: "DictConfig") -> float | None:
         counts = datamodule.class_counts("train").clip(1)
         loss["class_priors"] = (counts / counts.sum()).tolist()
     if resumed:
-        resume.refuse_other_data(resumed, datamodule, model_input, loss.get("class_weights"))
+        resume.refuse_other_data(resumed, datamodule, model_input, loss)
         model_input = replace(model_input, framing=resume.input_of(resumed).framing)
         del resumed  # Lightning reads it once more
     elif began_with and began_with.preprocessing.framing and "framing" not in said:
@@ -175,7 +175,7 @@ def train(cfg: "DictConfig") -> float | None:
         last = FERModule.load_from_checkpoint(results.last(trainer), trusted=own, tta=config["tta"])
         last_epoch = [predict.predict(last, datamodule, split, single) for split in splits[:also]]
     summary = results.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
-    if module.parent:
+    if module.parent or module.teachers is not None:
         summary |= parent.seen_by(checkpoint.best_model_path, module, datamodule, predictions, summary["stamp"])
     summary["calibration"] = calibration.keep(checkpoint.best_model_path, predictions[0])
     metrics = results.write(run, predictions, classes, summary)
@@ -184,7 +184,7 @@ def train(cfg: "DictConfig") -> float | None:
     notes = [] if "test" in metrics else ["There is no test split, so this run has no test score."]
     if best.preprocess.framing:
         notes.append(f"Faces in its images: {best.preprocess.framing}.")
-    if module.parent:
+    if module.parent or module.teachers is not None:
         notes += parent.told(metrics)
     results.print_tables(metrics, run, notes)
     assert checkpoint.best_model_score is not None

@@ -22,7 +22,7 @@ def differences(now: Mapping[str, Any], parent: Mapping[str, Any], whose: str) -
         parent: The parent's, from :func:`network_of`.
         whose: What the parent is called.
     """
-    was, new = flat(parent), flat(now)
+    was, new = flat({key: value for key, value in parent.items() if key not in WEIGHTS}), flat(now)
     lines = []
     for key, off in WEIGHTS.items():
         if new.pop(key, off) not in (off, None, False):

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from hydra.core.hydra_config import HydraConfig
 
+from fer.compat import parse_override
 from fer.config import moved
 from fer.config.groups import conf_dir, option_names
 from fer.config.quoting import quote, unquote, written
@@ -93,8 +94,9 @@ def absolute(node: Any, key: str = "") -> Any:
 
 def _absolute_override(override: str) -> str:
     key, _, value = override.partition("=")
-    if key == "teacher" and value.startswith("["):
-        paths = [unquote(one.strip()) for one in value.strip("[]").split(",")]
+    teachers = parse_override(override).value() if key == "teacher" else None
+    if isinstance(teachers, list):
+        paths = [str(one) for one in teachers]
         return f"{key}={written(absolute(paths, key))}"
     found = absolute(unquote(value), key)
     return override if found == unquote(value) else f"{key}={quote(found)}"

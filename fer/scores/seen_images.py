@@ -69,7 +69,8 @@ def seen_images(datamodule: FERDataModule, before: Mapping[str, Any] | None = No
         before: What the checkpoint carries that the training went on from, or began with: its images stay known.
     """
     images = datamodule.samples.images
-    carried: dict[str, Any] = {"dataset": datamodule.name, "selected_on_test": datamodule.select_on_test}
+    chosen_on_test = datamodule.select_on_test or bool((before or {}).get("selected_on_test"))
+    carried: dict[str, Any] = {"dataset": datamodule.name, "selected_on_test": chosen_on_test}
     for split in ("train", "val"):
         now = fingerprints(images, datamodule.rows(split))
         carried[split] = torch.from_numpy(now)

@@ -14,7 +14,7 @@ from fer.errors import ConfigError
 from fer.files import run_folder, run_record
 from fer.files.predictions import Predictions
 from fer.models.preprocessing import Preprocessing
-from fer.scores.seen_images import KEY
+from fer.scores.seen_images import KEY, find
 from fer.testing.evaluation import as_trained
 from fer.training import predict
 from fer.training.checkpoint_content import load_checkpoint
@@ -178,6 +178,14 @@ def refuse_other_splits(members: Sequence[Member], scorer: Scorer) -> None:
             f"choose={choose}: the members' splits differ{carved}: {why}. A choice on them would prefer the member "
             f"that knows them. {said}"
         )
+    rows = data.rows("val")
+    for member in members:
+        known = find({KEY: member.seen}, data.samples.images, rows).fitted.sum() if member.seen else 0
+        if 2 * known >= len(rows):  # fewer may be copies within the dataset
+            raise ConfigError(
+                f"choose={choose}: {known:,} of the {len(rows):,} validation images had fitted {member.name}, its "
+                f"parent or its teachers. A choice on them would prefer it. {said}"
+            )
 
 
 def _ids(data: FERDataModule, split: str) -> set[str]:

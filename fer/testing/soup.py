@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
@@ -19,7 +20,7 @@ from fer.training.checkpoint import AtomicCheckpointIO
 from fer.training.module import FERModule
 
 # Options of a network that leave the meaning of its weights as it is.
-_OF_TRAINING = ("dropout", "drop_rate", "drop_path_rate", "pretrained", "checkpoint_path", "freeze", "init")
+_OF_TRAINING = ("dropout", "drop_rate", "drop_path_rate", "pretrained", "checkpoint_path", "init")
 _FOR_BATCH_NORM = 2048  # training images on which a soup's means and variances are measured
 
 
@@ -58,16 +59,26 @@ def mean_of(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def measure_batch_norm(module: FERModule, data: FERDataModule, device: torch.device) -> None:
-    """Measure batch-norm means and variances on training images: those of mean weights are not the mean of theirs."""
-    if not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
+    """Measure batch-norm means and variances on training images: those of mean weights are not the mean of theirs.
+
+    Frozen layers keep theirs: all members have the same.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    was = module.training
+    module.train()  # which leaves frozen ones as they are
+    still = {layer: {k: v.clone() for k, v in layer.state_dict().items()} for layer in layers if not layer.training}
+    module.train(was)
+    if len(still) == len(layers):
         return
-    rows = data.rows("train")
-    rows = rows[:: max(1, len(rows) // _FOR_BATCH_NORM)][:_FOR_BATCH_NORM]
+    # In random order: datasets are sorted by class, and a batch of one class varies less than all.
+    rows = np.random.default_rng(0).permutation(data.rows("train"))[:_FOR_BATCH_NORM]
     parts = [rows[start : start + 128] for start in range(0, len(rows), 128)]
     images = [torch.from_numpy(data.samples.images[part]) for part in parts if len(part) > 1]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)  # of dropout
         update_bn(images, module, device)
+    for layer, state in still.items():
+        layer.load_state_dict(state)
 
 
 def save(run: Path, module: FERModule, members: Sequence[Member], val: Predictions | None) -> None:

@@ -136,7 +136,9 @@ def build_loss(node: Mapping[str, Any], num_classes: int) -> nn.Module:
         ConfigError: If there are not as many class weights as classes, or an option is refused.
     """
     options = dict(node)
-    weights = options.pop("class_weights", None)
+    weights, priors = options.pop("class_weights", None), options.get("class_priors")
+    if priors is not None and len(priors) != num_classes:
+        raise ConfigError(f"loss.class_priors={priors}: must be null or {num_classes} numbers, one a class.")
     if weights is not None:
         if isinstance(weights, str) or len(weights) != num_classes:
             raise ConfigError(

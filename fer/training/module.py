@@ -19,7 +19,7 @@ from fer.errors import ConfigError, TrainingError, did_you_mean
 from fer.models import build_model
 from fer.models.preprocessing import Preprocessing
 from fer.scores.metrics import classification_metrics, epoch_scores
-from fer.scores.seen_images import KEY, PARENT, seen_images
+from fer.scores.seen_images import KEY, PARENT, merged, seen_images
 from fer.training.losses import batch_weight, build_loss, build_mix
 from fer.training.optim import GROUPING, build_optimizer, build_scheduler, parameter_groups
 from fer.training.rebuild import rebuild
@@ -288,6 +288,8 @@ class FERModule(pl.LightningModule):
         if self.trainer.state.fn != TrainerFn.FITTING:
             return
         self.seen_before, self.parent = checkpoint.get(KEY), checkpoint.get(PARENT)
+        if self.teachers is not None:  # they may be others than the run began with
+            self.seen_before = merged([self.seen_before, self.teachers.seen])
         for state in checkpoint.get("lr_schedulers", []):
             planned, now = state.get("total_steps"), self._total_steps()
             if planned is not None and planned != now:

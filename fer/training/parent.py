@@ -199,7 +199,7 @@ def warn_of_seen(parent: Parent, datamodule: FERDataModule) -> None:
 def seen_by(
     checkpoint: str, module: FERModule, datamodule: FERDataModule, predictions: Sequence[Predictions], stamp: str | None
 ) -> dict[str, Any]:
-    """Return what ``metrics.json`` says of a parent, and of the test images that it, or its parents, had seen.
+    """Return what ``metrics.json`` says of a parent, and of the test images that it, or the teachers, had seen.
 
     Args:
         checkpoint: The child's best checkpoint.
@@ -209,10 +209,12 @@ def seen_by(
         stamp: What must not be overlooked about the scores already.
 
     Returns:
-        ``parent``; with a test split ``seen``, ``clean`` (the scores without those images) and ``stamp``.
+        ``parent``, where there is one; with a test split ``seen``, ``clean`` (the scores without those images) and
+        ``stamp``.
     """
-    assert module.parent is not None
-    found: dict[str, Any] = {"parent": {key: module.parent.get(key) for key in ("path", "mark", "dataset")}}
+    found: dict[str, Any] = {}
+    if module.parent is not None:
+        found["parent"] = {key: module.parent.get(key) for key in ("path", "mark", "dataset")}
     test = predictions[-1]
     if test.split != "test":
         return found
@@ -229,9 +231,9 @@ def seen_by(
 
 
 def told(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the lines below a run's table that name its parent, and what that had seen."""
-    parent = metrics["parent"]
-    lines = [f"It began with the weights of {parent['path']} (mark {parent['mark']})."]
+    """Return the lines below a run's table that name its parent, and what that, or its teachers, had seen."""
+    parent = metrics.get("parent")
+    lines = [f"It began with the weights of {parent['path']} (mark {parent['mark']})."] if parent else []
     if "seen" in metrics:
         lines.append(leak_line(metrics["seen"]))
     if "clean" in metrics:

@@ -43,7 +43,7 @@ def refuse_other_data(
     checkpoint: Mapping[str, Any],
     datamodule: FERDataModule,
     preprocessing: Preprocessing,
-    class_weights: Sequence[float] | None,
+    loss: Mapping[str, Any],
 ) -> None:
     """Refuse other classes, another input or other class weights, and images that would change sides.
 
@@ -51,7 +51,7 @@ def refuse_other_data(
         checkpoint: What is resumed from.
         datamodule: The resumed run's data, with its splits.
         preprocessing: The network's input as the data and the config make it.
-        class_weights: Those of the loss.
+        loss: The ``loss`` node, with the class weights or shares as they were computed.
 
     Raises:
         ConfigError: Naming every difference.
@@ -66,10 +66,11 @@ def refuse_other_data(
     grown = _added_images(checkpoint.get(KEY) or {}, datamodule)
     if grown:
         log.info("data   %d images more than the run was begun with", grown)
-    weights = before["loss"].get("class_weights")
-    same = weights == class_weights or (weights and class_weights and np.allclose(weights, class_weights))
-    if not same and not (weights and class_weights and grown):  # balanced ones follow the data
-        _refuse([_line("loss.class_weights", class_weights, weights)])
+    for key in ("class_weights", "class_priors"):
+        there, here = before["loss"].get(key), loss.get(key)
+        same = there == here or (there and here and len(there) == len(here) and np.allclose(there, here))
+        if not same and not (there and here and grown):  # those that were computed follow the data
+            _refuse([_line(f"loss.{key}", here, there)])
 
 
 def input_of(checkpoint: Mapping[str, Any]) -> Preprocessing:

@@ -11,6 +11,7 @@ from conftest import TINY
 from hydra.types import RunMode
 
 from fer.cli import continuing
+from fer.compat import parse_override
 from fer.errors import ConfigError, FERError
 from fer.files import run_record
 from fer.training import opening
@@ -191,3 +192,9 @@ def test_a_job_killed_before_its_first_checkpoint_is_begun_again(
     else:
         opening.open_run(run, {"ckpt": None})
         assert (run / "config.yaml").exists()
+
+
+def test_paths_of_several_teachers_with_commas(tmp_path: Path) -> None:
+    (tmp_path / "a,b").mkdir()
+    written = run_record._absolute_override(f"teacher=['{tmp_path}/a,b','{tmp_path}']")
+    assert parse_override(written).value() == [f"{tmp_path}/a,b", str(tmp_path)]

@@ -206,6 +206,31 @@ def test_batch_norm_of_mean_weights_is_measured_anew() -> None:
     assert net[1].running_mean.tolist() == pytest.approx(images.reshape(256, 4).mean(0).tolist(), rel=1e-4)
 
 
+def test_frozen_batch_norm_stays_and_the_rest_sees_all_classes() -> None:
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(4), torch.nn.BatchNorm1d(4))
+    net[0].forward = lambda x: x.flatten(1).float()
+    net[1].train = lambda mode=True: net[1]  # as a frozen backbone does
+    net[1].training = False
+    net[1].running_mean.fill_(2.0)
+    images = np.repeat(np.array([0, 255], dtype=np.uint8), 1500)[:, None, None] * np.ones((1, 2, 2), dtype=np.uint8)
+    data = SimpleNamespace(rows=lambda split: np.arange(3000), samples=SimpleNamespace(images=images))
+    soup.measure_batch_norm(net, data, torch.device("cpu"))
+    assert net[1].running_mean.tolist() == [2.0] * 4
+    assert net[2].running_mean.tolist() == pytest.approx([127.5 - 2] * 4, abs=8)  # both classes
+    assert net[2].running_var.tolist() == pytest.approx([127.5**2] * 4, rel=0.1)
+
+
+def test_a_member_that_knows_the_validation_images_is_not_chosen(
+    run_here: Here, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = Synthetic(num_samples=SYNTHETIC["num_samples"])
+    data.setup("test")
+    carried = seen_images.seen_images(data)
+    child = carried | {"earlier_train": carried["val"]}
+    runs = [write_member(tmp_path / "plain", 0, seen=carried), write_member(tmp_path / "child", 1, seen=child)]
+    assert "had fitted child, its parent or its teachers" in refused(capfd, run_here, listed(*runs))
+
+
 def refused(capfd: pytest.CaptureFixture[str], run_here: Here, *args: str) -> str:
     capfd.readouterr()
     with pytest.raises(SystemExit) as stop:

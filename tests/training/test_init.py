@@ -224,3 +224,10 @@ def test_messages_point_at_it(train_here: Run, capfd: pytest.CaptureFixture[str]
     (run / "config.yaml").write_text("{}")
     (run / "run.yaml").write_text(yaml.safe_dump({"format": 1, "overrides": [], "choices": {"data": "fer2013"}}))
     assert f"init={run}" in fails(train_here, capfd, f"resume={run}", "data=ckplus")
+
+
+def test_a_parent_whose_weights_were_renamed_has_the_same_network() -> None:
+    from fer.config.inherited import differences
+
+    parent = {"_target_": "x", "prefix": "module.", "rename": {"gamma": "weight"}}
+    assert not differences({"_target_": "x", "rename": None}, parent, "the parent")

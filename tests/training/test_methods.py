@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fer.data.labels import BASIC
 from fer.errors import ConfigError
 from fer.scores import seen_images
 from fer.training.checkpoint import load_checkpoint
-from fer.training.losses import LogitAdjustedLoss
+from fer.training.losses import LogitAdjustedLoss, build_loss
 from fer.training.module import FERModule
 from fer.training.teaching import Teachers
 
@@ -47,6 +48,8 @@ def test_class_shares_are_those_of_the_training_images(train_here: Train) -> Non
     assert sum(found) == pytest.approx(1)
     assert max(found) == found[BASIC.index("happy")]
     train_here(f"resume={run}", "trainer.max_epochs=2")
+    with pytest.raises(ConfigError, match="must be null or 7 numbers"):
+        build_loss({"_target_": "fer.training.losses.LogitAdjustedLoss", "class_priors": [0.5]}, 7)
 
 
 def teacher(folder: Path, seed: int, **other: Any) -> Path:
@@ -88,6 +91,12 @@ def test_a_student_knows_what_its_teacher_has_seen(
     assert weights(student).keys() == weights(first).keys()
     plain = train_here(*recipe, "callbacks=[default,ema]", name="plain")
     assert any(not torch.equal(value, weights(plain)[key]) for key, value in weights(student).items())
+    assert json.loads((student / "metrics.json").read_text())["seen"]["in_training"] == 0
+    second = train_here(*recipe, "data.generator_seed=2", name="second")
+    train_here(f"resume={student}", f"teacher={second}", "trainer.max_epochs=2")  # another teacher from here on
+    seen = load_checkpoint(student / "checkpoints" / "last.ckpt")["seen_images"]
+    theirs = load_checkpoint(second)["seen_images"]["train"]
+    assert set(map(bytes, theirs.numpy())) <= set(map(bytes, seen["earlier_train"].numpy()))
     out = run_here(
         "fer.test", f"ckpt={student}", "data=synthetic", "data.num_samples=280", "data.generator_seed=1", "split=train",
         "accelerator=cpu", "progress=false", "mistakes=0", "resamples=10", name="tested",
