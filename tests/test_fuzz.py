@@ -39,6 +39,11 @@ SEED = int(os.environ.get("FER_FUZZ_SEED", "0"))
 LONGEST = 20  # seconds for one file, on a machine that does other things too
 MOST_MEMORY = 1 << 30  # bytes more than before
 
+
+class TooLong(BaseException):
+    """No Exception, which the code that is tried might take for a fault of the file."""
+
+
 _forbidden: list[str] = []
 _watching = False
 
@@ -110,7 +115,7 @@ def fuzz(use: Callable[[random.Random], Any]) -> int:
 @pytest.fixture(autouse=True)
 def _no_hang() -> Iterator[None]:
     def too_long(*_: object) -> None:
-        raise TimeoutError(f"longer than {LONGEST} s")
+        raise TooLong(f"longer than {LONGEST} s")
 
     before = signal.signal(signal.SIGALRM, too_long)
     yield

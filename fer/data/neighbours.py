@@ -90,9 +90,11 @@ def similar(query: Floats, target: Floats, centres: Floats, least: float) -> Sim
             products = query[rows][visitors] @ sorted_target[members].T
             large = np.flatnonzero(products > least)
             values = products.ravel()[large]
-            if len(large) > (most := _MOST_OF_LIST * len(products)):
-                best = np.argpartition(-values, most)[:most]
-                large, values = large[best], values[best]
+            if len(large) > _MOST_OF_LIST * len(products):  # each vector's own best: look-alikes crowd no other out
+                best = np.argpartition(-products, _MOST_OF_LIST, axis=1)[:, :_MOST_OF_LIST]
+                large = np.sort((best + np.arange(len(products))[:, None] * products.shape[1]).ravel())
+                values = products.ravel()[large]
+                large, values = large[values > least], values[values > least]
             places, columns = np.divmod(large, max(1, products.shape[1]))
             found.append(Similar(rows.start + visitors[places], order[members][columns], values))
         return _most_similar(found, len(query[rows]))
@@ -132,7 +134,9 @@ def _most_similar(parts: list[Similar], count: int) -> Similar:
     pairs = _joined(parts)
     order = np.lexsort((pairs.second, -pairs.similarity, pairs.first))
     first = pairs.first[order]
-    order = order[np.arange(len(first)) - np.searchsorted(first, first) < _MOST]
+    rank = np.arange(len(first)) - np.searchsorted(first, first)  # of each vector's pairs, its most similar first
+    order, rank = order[rank < _MOST], rank[rank < _MOST]
     if len(order) > (most := _MOST_ON_AVERAGE * count):
-        order = order[np.sort(np.argpartition(-pairs.similarity[order], most)[:most])]
+        # Each vector's best before anyone's next best: a film's frames crowd out no other image's only copy.
+        order = order[np.sort(np.lexsort((-pairs.similarity[order], rank))[:most])]
     return Similar._make(values[order] for values in pairs)

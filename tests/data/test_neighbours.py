@@ -81,3 +81,14 @@ def test_copies_among_many_images() -> None:
         assert set(zip(first.tolist(), second.tolist(), strict=True)) == {(i, i) for i in range(80)}
         assert pairs.mirrored.sum() == 40
         assert pairs.similarity.min() > 0.9
+
+
+def test_look_alikes_crowd_out_no_other_images_copy() -> None:
+    film = unit(_vectors(1, 5) + 0.1 * _vectors(1000, 6))
+    shots = _vectors(2000, 7)
+    copies = unit(shots + 0.8 * _vectors(2000, 8))
+    every = np.concatenate([film, shots, copies])
+    found = _pairs(similar(every, every, centres_of(every), LEAST))
+    alike = np.flatnonzero((shots * copies).sum(axis=1) > LEAST + 1e-5)
+    assert len(alike) > 1500
+    assert {(1000 + row, 3000 + row) for row in alike.tolist()} <= found
