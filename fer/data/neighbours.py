@@ -83,6 +83,10 @@ def similar(query: Floats, target: Floats, centres: Floats, least: float) -> Sim
     sorted_target = target[order]
     ends = np.cumsum(np.bincount(home, minlength=len(centres)))
 
+    # Few vectors may be like many: what is kept of each grows with the second set.
+    share = max(1, -(-len(target) // (2 * max(1, len(query)))))
+    most_of_list = _MOST_OF_LIST * share
+
     def search(rows: slice) -> Similar:
         found = []
         for visitors, number in _visits(query[rows], centres, len(ends)):
@@ -90,14 +94,14 @@ def similar(query: Floats, target: Floats, centres: Floats, least: float) -> Sim
             products = query[rows][visitors] @ sorted_target[members].T
             large = np.flatnonzero(products > least)
             values = products.ravel()[large]
-            if len(large) > _MOST_OF_LIST * len(products):  # each vector's own best: look-alikes crowd no other out
-                best = np.argpartition(-products, _MOST_OF_LIST, axis=1)[:, :_MOST_OF_LIST]
+            if len(large) > most_of_list * len(products):  # each vector's own best: look-alikes crowd no other out
+                best = np.argpartition(-products, most_of_list, axis=1)[:, :most_of_list]
                 large = np.sort((best + np.arange(len(products))[:, None] * products.shape[1]).ravel())
                 values = products.ravel()[large]
                 large, values = large[values > least], values[values > least]
             places, columns = np.divmod(large, max(1, products.shape[1]))
             found.append(Similar(rows.start + visitors[places], order[members][columns], values))
-        return _most_similar(found, len(query[rows]))
+        return _most_similar(found, len(query[rows]), share)
 
     parts = each_block(search, len(query), _QUERIES)
     return _joined(parts)
@@ -129,14 +133,20 @@ def _joined(parts: list[Similar]) -> Similar:
     return Similar._make(np.concatenate(values) for values in zip(none, *parts, strict=True))
 
 
-def _most_similar(parts: list[Similar], count: int) -> Similar:
-    """Join what was found in several lists for ``count`` vectors, and keep the most similar ones of very many."""
+def _most_similar(parts: list[Similar], count: int, share: int) -> Similar:
+    """Join what was found in several lists for ``count`` vectors, and keep the most similar ones of very many.
+
+    Args:
+        parts: What was found.
+        count: Number of vectors.
+        share: How many times as many as usual are kept.
+    """
     pairs = _joined(parts)
     order = np.lexsort((pairs.second, -pairs.similarity, pairs.first))
     first = pairs.first[order]
     rank = np.arange(len(first)) - np.searchsorted(first, first)  # of each vector's pairs, its most similar first
-    order, rank = order[rank < _MOST], rank[rank < _MOST]
-    if len(order) > (most := _MOST_ON_AVERAGE * count):
+    order, rank = order[rank < _MOST * share], rank[rank < _MOST * share]
+    if len(order) > (most := _MOST_ON_AVERAGE * count * share):
         # Each vector's best before anyone's next best: a film's frames crowd out no other image's only copy.
         order = order[np.sort(np.lexsort((-pairs.similarity[order], rank))[:most])]
     return Similar._make(values[order] for values in pairs)

@@ -92,3 +92,10 @@ def test_look_alikes_crowd_out_no_other_images_copy() -> None:
     alike = np.flatnonzero((shots * copies).sum(axis=1) > LEAST + 1e-5)
     assert len(alike) > 1500
     assert {(1000 + row, 3000 + row) for row in alike.tolist()} <= found
+
+
+def test_few_vectors_may_be_like_many() -> None:
+    few = _vectors(10, 3)
+    copies = unit(np.tile(few, (100, 1)) + 0.1 * _vectors(1000, 4))
+    found = similar(few, copies, centres_of(copies), LEAST)
+    assert _pairs(found) == {(row % 10, row) for row in range(1000)}
