@@ -53,7 +53,8 @@ class Parts:
         for path in files.of_kind(video=False):
             names.update(os.fsencode(path) + b"\n")
         size = min(max(-(-files.pictures // _PARTS), _SMALLEST), _LARGEST)
-        plan = {"format": _FORMAT, "pictures": files.pictures, "names": names.hexdigest(), "size": size, **recipe}
+        self._names = names.hexdigest()
+        plan = {"format": _FORMAT, "pictures": files.pictures, "names": self._names, "size": size, **recipe}
         while not self._settle(plan):
             time.sleep(0.1)
         self.size = size
@@ -96,15 +97,26 @@ class Parts:
         return sum(min(self.size, self.files.pictures - number * self.size) for number in numbers)
 
     def taken(self) -> Iterator[tuple[int, list[Path]]]:
-        """Yield each part that is neither done nor being made, with its pictures; it is locked until the next one."""
-        paths = self.files.of_kind(video=False)
+        """Yield each part that is neither done nor being made, with its pictures; it is locked until the next one.
+
+        Raises:
+            FERError: After the last, if the source holds other pictures by now: they may stand in other parts.
+        """
+        paths, names = self.files.of_kind(video=False), hashlib.blake2b(digest_size=16)
         for number in range(self.count):
             pictures = list(islice(paths, self.size))
+            for path in pictures:
+                names.update(os.fsencode(path) + b"\n")
             if self.path(number).exists():
                 continue
             with _locked(self.path(number)) as mine:
                 if mine and not self.path(number).exists():
                     yield number, pictures
+        if next(paths, None) is not None or names.hexdigest() != self._names:
+            raise FERError(
+                f"{self.folder}: the source's pictures changed while they were predicted, so some may stand in two "
+                f"parts or in none. Delete this folder and give the command again."
+            )
 
 
 @contextmanager

@@ -103,6 +103,17 @@ def test_a_part_is_made_by_one_worker_alone(source: Path, tmp_path: Path) -> Non
     assert first.pictures(range(5)) == NUMBER
 
 
+def test_a_source_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
+    rng, folder = np.random.default_rng(0), tmp_path / "pictures"
+    for number in range(70):
+        write_image(folder / f"{number:03}.png", face(0, rng))
+    made = parts.Parts(tmp_path / "parts", Files(str(folder)), {})
+    assert [number for number, _ in made.taken()] == [0, 1]
+    write_image(folder / "000a.png", face(0, rng))  # in front: each later picture moves on by one
+    with pytest.raises(FERError, match="changed while they were predicted"):
+        list(made.taken())
+
+
 def test_other_pictures_or_another_model_are_refused(source: Path, tmp_path: Path) -> None:
     parts.Parts(tmp_path / "parts", Files(str(source)), {"tta": "none"})
     with pytest.raises(ConfigError, match="holds predictions of tta=none"):
