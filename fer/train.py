@@ -123,8 +123,9 @@ def train(cfg: "DictConfig") -> float | None:
     if config["compile"]:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
     if config["preview"]:
-        if first:
-            preview.show(config, datamodule, module, run)
+        with together.watched():  # the others are done, and not gone
+            if first:
+                preview.show(config, datamodule, module, run)
         return None
 
     # Fit, in one process per device.

@@ -20,7 +20,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 
 from fer import ranks
 from fer.environment import CHILD
-from fer.errors import FERError, TrainingError
+from fer.errors import FERError, Interrupted, TrainingError
 from fer.training import launch
 
 _COMING_S = 600  # for all processes to have started
@@ -133,9 +133,14 @@ class _Group:
             deadline = time.monotonic() + _GRACE_S
             while not self.gone and time.monotonic() < deadline:
                 time.sleep(0.1)
-            if not self.gone:
+            if not self.gone:  # it was its own, after all
+                self._tell(self.number, f" has failed ({type(error).__name__})")
                 raise
             raise TrainingError(self._said()) from error
+        except BaseException as error:
+            if not isinstance(error, Interrupted):  # all processes are asked to stop at once
+                self._tell(self.number, f" has ended ({type(error).__name__})")
+            raise
         finally:
             self._done.set()
             self._thread.join(_BEAT_S + 1)

@@ -138,6 +138,16 @@ class TestTogether:
         with pytest.raises(TrainingError, match=r"has failed \(ValueError\)"), pair[0].watched():
             raise RuntimeError("Connection closed by peer [127.0.0.1]:4711")
 
+    @pytest.mark.parametrize("error", [RuntimeError("Connection reset by peer"), SystemExit(1)])
+    def test_what_only_looks_like_another_ones_failure_is_told_too(
+        self, pair: list["together._Group"], error: BaseException, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(together, "_GRACE_S", 0.2)
+        self.agreed(pair)
+        with pytest.raises(type(error)), pair[1].watched():
+            raise error
+        assert pair[0].store.check(["gone"])
+
     def test_the_end_of_another_is_no_failure(self, pair: list["together._Group"]) -> None:
         self.agreed(pair)
         with pair[0].watched():
