@@ -63,8 +63,10 @@ def evaluate(cfg: "DictConfig") -> None:
     corrupted = robustness.predict(module, datamodule, split, trainer, space, kinds) if kinds else None
     found = seen_images.find(checkpoint, datamodule.samples.images, predictions.rows)
     temperature = calibration.temperature_of(checkpoint)
-    known = (mark, reframed, temperature, cam, corrupted)
-    scores = evaluation.write(run, config, predictions, datamodule, space, found, *known)
+    scores = evaluation.write(
+        run, config, predictions, datamodule, space, found, mark=mark, reframed=reframed, temperature=temperature,
+        cam=cam, corrupted=corrupted,
+    )  # fmt: skip
     tables.print_tables(scores, run)
 
 
