@@ -45,6 +45,7 @@ def train(cfg: "DictConfig") -> float | None:
         launch,
         opening,
         parent,
+        precision,
         predict,
         results,
         resume,
@@ -65,6 +66,7 @@ def train(cfg: "DictConfig") -> float | None:
         preview.refuse(config)
     first = not launch.is_child()
     environment.quieten(first)
+    config["trainer"]["precision"] = precision.settle(config["trainer"]["precision"], config["trainer"]["accelerator"])
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     resumed = load_checkpoint(config["ckpt"]) if config["ckpt"] else None
     if resumed:

@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 PRECISIONS = (
-    "32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "transformer-engine",
+    "auto", "32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "transformer-engine",
     "transformer-engine-float16",
 )  # fmt: skip
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")

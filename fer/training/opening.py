@@ -17,6 +17,7 @@ from fer.data.base import FERDataModule
 from fer.data.samples import SPLITS
 from fer.errors import ConfigError
 from fer.files import run_folder, run_lock, run_record
+from fer.training import precision
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ def describe(datamodule: FERDataModule, module: FERModule, trainer: pl.Trainer, 
         name, f"{parameters:,}", frozen, size.image_size, size.image_size, colour, size.fit,
     )  # fmt: skip
     log.info("run    %s", run)
+    precision.warn_of_imitation(trainer)
 
 
 def _device(trainer: pl.Trainer) -> str:

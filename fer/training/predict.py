@@ -15,6 +15,7 @@ from fer.data.base import FERDataModule
 from fer.data.corruptions import Corruption
 from fer.files.metrics import Dataset
 from fer.files.predictions import Predictions
+from fer.training.precision import settle
 from fer.training.progress import ScoringProgress
 
 _SAMPLED = 2**26  # bytes of a dataset's images by which it is known again
@@ -23,7 +24,7 @@ _SAMPLED = 2**26  # bytes of a dataset's images by which it is known again
 def scorer(run: Path, accelerator: str, precision: str, show_bar: bool) -> pl.Trainer:
     """Return a trainer of one device, for :func:`predict`: several would pad a split with repeated samples."""
     return pl.Trainer(
-        accelerator=accelerator, devices=1, precision=precision, logger=False,  # type: ignore[arg-type]
+        accelerator=accelerator, devices=1, precision=settle(precision, accelerator), logger=False,  # type: ignore[arg-type]
         enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
         callbacks=[ScoringProgress(show_bar)], default_root_dir=str(run),
         plugins=[LightningEnvironment()],  # whatever started this process and others
