@@ -7,19 +7,17 @@ stored size, so changed data makes another folder. ``meta.json`` holds checksums
 cache is opened; a damaged cache is made again. Deleting a folder is always safe.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
 import os
-import platform
 import re
 import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer.data.cache_lock import alone, machine
 from fer.data.quality import flat, oddities
 from fer.data.samples import Samples, readable
 from fer.data.scratch import cannot_write
@@ -51,8 +50,9 @@ def default_cache_dir() -> Path:
 def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callable[[], Samples]) -> Samples:
     """Open a dataset's cache; if it is absent or damaged, read the dataset and write the cache first.
 
-    Of several processes on a machine, or on machines that share the folder, one does so while the others wait. Where
-    the file system has no locks each writes a folder of its own, and the first one is kept.
+    Of several processes on a machine, or on machines that share the folder, one does so while the others wait
+    (:mod:`fer.data.cache_lock`). Where the file system has no locks each writes a folder of its own, and the first one
+    is kept.
 
     Args:
         cache_dir: The folder of all caches.
@@ -70,7 +70,7 @@ def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callabl
     samples = _load(folder)
     if samples is not None:
         return samples
-    with _alone(folder):
+    with alone(folder):
         samples = _load(folder)
         if samples is None:
             _remove_abandoned(cache_dir)
@@ -84,24 +84,6 @@ def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callabl
 def is_cached(cache_dir: Path, name: str, key: Mapping[str, object]) -> bool:
     """Say whether :func:`cached` would find the dataset, damaged or not."""
     return _folder(cache_dir, name, key)[0].is_dir()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Run the block in one process at a time: others would decode the same images once more."""
-    lock = folder.with_name(f".{folder.name}.lock")
-    with ExitStack() as stack:
-        with suppress(OSError):  # that the folder cannot be written to is said where it is written
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(lock.open("w"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("waiting for another process, which is reading the same images")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            stack.callback(fcntl.flock, file, fcntl.LOCK_UN)  # a loader that was forked meanwhile has it open too
-            stack.callback(lock.unlink, missing_ok=True)
-        yield
 
 
 def _folder(cache_dir: Path, name: str, key: Mapping[str, object]) -> tuple[Path, str]:
@@ -221,16 +203,7 @@ def _check(path: Path, written: Mapping[str, Any]) -> None:
 
 def _beside(folder: Path) -> Path:
     """Return the name of a temporary folder beside a cache's; it names this process."""
-    return folder.with_name(f".{folder.name}-{_machine()}-{os.getpid()}-{uuid.uuid4().hex}")
-
-
-def _machine() -> str:
-    """Return a hash of what process numbers are unique in: the machine, or a container on it."""
-    try:
-        space = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        space = ""
-    return hashlib.sha256(f"{platform.node()}{space}".encode()).hexdigest()[:8]
+    return folder.with_name(f".{folder.name}-{machine()}-{os.getpid()}-{uuid.uuid4().hex}")
 
 
 def _remove_abandoned(cache_dir: Path) -> None:
@@ -240,7 +213,7 @@ def _remove_abandoned(cache_dir: Path) -> None:
         if not (found := pattern.fullmatch(folder.name)):
             continue
         with suppress(OSError):
-            ours = found[1] == _machine() and os.name == "posix"
+            ours = found[1] == machine() and os.name == "posix"
             newest = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
             if (ours and not _is_alive(int(found[2]))) or time.time() - newest > _FORGOTTEN:
                 shutil.rmtree(folder)

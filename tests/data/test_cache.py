@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer.data import cache
+from fer.data import cache, cache_lock
 from fer.data.cache import cached, default_cache_dir
+from fer.data.cache_lock import machine
 from fer.data.samples import Samples
 from fer.errors import DatasetError
 
@@ -206,6 +207,67 @@ def test_of_two_processes_one_builds_and_the_other_waits(tmp_path: Path) -> None
     assert only_folder(tmp_path / "cache").name.startswith("fake-")
 
 
+def _hold(folder: Path, ready: "multiprocessing.synchronize.Event") -> None:
+    with cache_lock.alone(folder):
+        # What a library forks meanwhile, such as a pool's worker, may outlive it.
+        multiprocessing.get_context("fork").Process(target=time.sleep, args=(5,)).start()
+        ready.set()
+        time.sleep(60)
+
+
+def test_a_stopped_holder_is_named_and_a_dead_one_keeps_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path / "fake", ready))
+    holder.start()
+    assert ready.wait(60)
+    assert holder.pid
+    os.kill(holder.pid, signal.SIGSTOP)
+    monkeypatch.setattr(cache_lock, "_SAY_S", 0.3)
+    monkeypatch.setattr(cache_lock, "_LOOK_S", 0.02)
+    real, said = time.sleep, []
+
+    def sleep(seconds: float) -> None:
+        real(seconds)
+        said[:] = [record.getMessage() for record in caplog.records]
+        if len(said) == 3:
+            os.kill(holder.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(cache_lock.time, "sleep", sleep)
+    with caplog.at_level(logging.INFO), cache_lock.alone(tmp_path / "fake"):
+        pass
+    first, *more = said
+    assert first.startswith(f"waiting for process {holder.pid} on {os.uname().nodename}, which reads the same images")
+    assert len(more) == 2
+    for line in more:
+        assert "It is stopped. If it hangs: on" in line
+        assert f"'kill -CONT {holder.pid}'" in line
+        assert "data.cache_dir=<another folder>" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"process": 1}', '{"process": "x", "host": 1, "machine": 2, "since": 1e99}']
+)
+def test_a_lock_that_does_not_say_who_holds_it(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lock").write_text(content)
+    with (tmp_path / "lock").open() as file:
+        assert cache_lock._holder(file.fileno()) is None
+
+
+def test_a_file_system_without_locks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(cache_lock.fcntl, "flock", no_locks)
+    assert_equal(cached(tmp_path, "fake", KEY, samples), samples())
+    assert f"{tmp_path}: this file system has no file locks (No locks available)." in caplog.text
+
+
 def _write_for_ever(cache_dir: Path) -> None:
     cache._write = lambda path, array: path.write_bytes(b"half") and time.sleep(60)
     cached(cache_dir, "fake", KEY, samples)
@@ -222,7 +284,7 @@ def test_a_killed_build_is_not_taken_for_a_cache(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert len(list(tmp_path.glob(".fake-*/images.npy"))) == 1
-    living = tmp_path / f".fake-{'0' * 12}-{cache._machine()}-{os.getpid()}-{'0' * 32}"
+    living = tmp_path / f".fake-{'0' * 12}-{machine()}-{os.getpid()}-{'0' * 32}"
     elsewhere = tmp_path / f".fake-{'0' * 12}-{'f' * 8}-{process.pid}-{'0' * 32}"
     forgotten = tmp_path / f".fake-{'0' * 12}-{'f' * 8}-{process.pid}-{'1' * 32}"
     for folder in (living, elsewhere, forgotten, tmp_path / ".mine"):
