@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fer import compat, ranks
-from fer.cli import config_check, resolvers, sweep
+from fer.cli import config_check, launch_check, resolvers, sweep
 from fer.cli import help as help_text
 from fer.cli.continuing import continued
 from fer.cli.hints import explain, refuse
@@ -57,6 +57,8 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.argv[1:] = ["--help"]
     if any(flag in sys.argv[1:] for flag in ("--version", "-V")):  # Hydra would give its own
         print(help_text.version())
+        return
+    if launch_check.is_left_to_the_first(config_name):
         return
     resolvers.register()
     help_text.register_resolvers()

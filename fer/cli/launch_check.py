@@ -1,6 +1,7 @@
 """Checks that a training fits what has started it: the number of processes, and of machines."""
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,27 @@ def refuse_sweep() -> None:
             f"itself: python -m fer.train -m trainer.devices={place.per_node or 2} ... On a cluster, "
             f"hydra/launcher=submitit_slurm makes each job one of SLURM's."
         )
+
+
+def is_left_to_the_first(command: str) -> bool:
+    """Say whether this process has nothing to do, since a launcher has started several of a command that needs one.
+
+    A batch script's ``srun python -m fer.test ...`` is meant once, whatever the number of tasks of its training was.
+
+    Args:
+        command: ``test``, ``audit``, ...; a training alone runs in several processes.
+    """
+    place = ranks.place()
+    if command == "train" or not place.launcher or place.rank == 0:
+        return False
+    if place.rank == 1:  # for all others
+        own = "env -u SLURM_STEP_NUM_TASKS python" if place.launcher == "SLURM" else "without torchrun, python"
+        print(
+            f"{place.launcher} has started this {place.world} times: fer.{command} is the work of one process, and the "
+            f"first does it. If each process has another command: {own} -m fer.{command} ...",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+    return True
 
 
 def wrong(config: Mapping[str, Any]) -> list[str]:

@@ -29,6 +29,7 @@ from fer.errors import ConfigError, TrainingError
 
 _VARIABLES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
 
+_PORTS_APART = 1009  # of two steps of a SLURM job; no divisor of 10,000, so that no two of them meet
 _GRACE_S = 30  # for a process to end by itself once another has failed
 
 
@@ -95,12 +96,40 @@ def processes(trainer: pl.Trainer) -> Iterator[None]:
 def cluster() -> ClusterEnvironment:
     """Return what tells Lightning which process this is; by itself it takes a SLURM job's only task for one of many."""
     kinds: dict[str, type[ClusterEnvironment]] = {
-        "torchrun": TorchElasticEnvironment, "SLURM": SLURMEnvironment, "": LightningEnvironment,
+        "torchrun": TorchElasticEnvironment, "SLURM": _Step, "": LightningEnvironment,
     }  # fmt: skip
     place = ranks.place()
     if place.launcher == "SLURM":
         os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(place.per_node))  # of srun -n 2; Lightning counts on it
     return kinds[place.launcher]()
+
+
+class _Step(SLURMEnvironment):
+    """A step of a SLURM job, which may be smaller than its job and run beside others.
+
+    Lightning looks at the job: of several steps at once all would meet at one port, and where a step leaves out the
+    job's first machine, its processes would look for each other there.
+    """
+
+    @property
+    def main_address(self) -> str:
+        """The step's first machine, or ``$MASTER_ADDR``."""
+        machines = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST", "127.0.0.1")
+        return os.environ.setdefault("MASTER_ADDR", self.resolve_root_node_address(machines))
+
+    @property
+    def main_port(self) -> int:
+        """A port that no other step of the job takes, or ``$MASTER_PORT``; of a job's first step, Lightning's."""
+        job, step = (os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+        number = (int(job) if job.isdecimal() else 0) + _PORTS_APART * (int(step) if step.isdecimal() else 0)
+        return int(os.environ.setdefault("MASTER_PORT", str(15000 + number % 10000)))
+
+    def world_size(self) -> int:
+        """The number of the step's tasks."""
+        return ranks.place().world
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        """Do nothing: :mod:`fer.cli.launch_check` has compared with the step; Lightning would compare the job."""
 
 
 def is_child() -> bool:

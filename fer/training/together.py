@@ -29,6 +29,7 @@ _SILENT_S = 60.0  # after so long without one, a process is taken for gone
 _GRACE_S = 10.0  # for a collective call's failure to be explained, and for a process to end by itself
 
 _group: "_Group | None" = None
+_begun = 0  # trainings of several processes that this process has begun; each has keys of its own
 
 
 def agree(folder: str, nodes: int) -> str:
@@ -41,7 +42,10 @@ def agree(folder: str, nodes: int) -> str:
     Raises:
         TrainingError: If some do not come.
     """
-    global _group
+    global _group, _begun
+    if _group is not None:  # of a training before this one, which may have ended before its first step
+        _group.end()
+        _group = None
     place = ranks.place()
     if place.launcher:
         number, count = place.rank, place.world
@@ -49,7 +53,8 @@ def agree(folder: str, nodes: int) -> str:
         number, count = place.node, nodes if CHILD not in os.environ else 1
     if count == 1:
         return folder
-    _group = _Group(number, count)
+    _begun += 1
+    _group = _Group(number, count, _begun)
     return _group.agree(folder)
 
 
@@ -73,12 +78,13 @@ class _Group:
     Args:
         number: This process's number, from 0.
         count: How many there are.
+        training: Number of this process's training, from 1; the same in all of them.
     """
 
-    def __init__(self, number: int, count: int) -> None:
+    def __init__(self, number: int, count: int, training: int = 1) -> None:
         self.number, self.count = number, count
         if ranks.place().launcher:
-            cluster = launch.cluster()  # of SLURM's, it takes the address from the job's machines
+            cluster = launch.cluster()  # of SLURM's, it takes the address from the step's machines
             self.address, self.port = cluster.main_address, cluster.main_port
         else:
             self.address = os.environ["MASTER_ADDR"]
@@ -94,7 +100,7 @@ class _Group:
                 f"process {number} of {count}: no answer from the first one at {self.address}:{self.port} "
                 f"({str(error).splitlines()[0]}). Is it running, and can this machine reach it there?"
             ) from error
-        self.store = PrefixStore(f"fer-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        self.store = PrefixStore(f"fer-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}-{training}", store)
         self.folder = self.gone = ""
         self._suspicious = False
         self._done = threading.Event()
@@ -142,36 +148,46 @@ class _Group:
                 self._tell(self.number, f" has ended ({type(error).__name__})")
             raise
         finally:
-            self._done.set()
+            self.end()
+
+    def end(self) -> None:
+        """Watch no more, and be watched no more."""
+        self._done.set()
+        if self._thread.is_alive():
             self._thread.join(_BEAT_S + 1)
-            with suppress(dist.DistError):
-                self.store.set(self._key("beat"), "done")
+        with suppress(dist.DistError):
+            self.store.set(self._key("beat"), "done")
 
     def _watch(self) -> None:
         """Show that this process is alive, and look whether the next one is, until this one is done."""
-        beats, since, before = 0, time.monotonic(), b""
+        beats, before = 0, b""
+        silent, calling = _Awake(), _Awake()
         following = (self.number + 1) % self.count
         lost = f"the first process, at {self.address}:{self.port}, cannot be reached any more"
+        threading.Thread(target=self._cut_off, args=(calling, lost), daemon=True).start()
         while not self._done.wait(_BEAT_S) and not self.gone:
-            cut_off = threading.Timer(
-                _SILENT_S, self._end, [lost]
-            )  # a call to a machine that is silent does not return
-            cut_off.start()
+            silent.look()
             try:
                 beats += 1
                 self.store.set(self._key("beat"), str(beats))
                 theirs = self.store.get(key) if self.store.check([key := self._key("beat", following)]) else b""
                 if theirs != before or theirs == b"done":
-                    before, since = theirs, time.monotonic()
-                silent = time.monotonic() - since
-                if silent > (_SILENT_S if not self._suspicious else 3 * _BEAT_S):
-                    self._tell(following, f" has shown no sign of life for {silent:.0f} s")
+                    before, silent.seconds = theirs, 0.0
+                if silent.seconds > (_SILENT_S if not self._suspicious else 3 * _BEAT_S):
+                    self._tell(following, f" has shown no sign of life for {silent.seconds:.0f} s")
                 self.gone = self.store.get("gone").decode() if self.store.check(["gone"]) else ""
             except dist.DistError:
                 self.gone = lost
-            cut_off.cancel()
+            calling.seconds = 0.0
         if self.gone and not self._done.wait(_GRACE_S):
             self._end(self.gone)
+
+    def _cut_off(self, calling: "_Awake", lost: str) -> None:
+        """End this process when a call to the store has not returned for long: to a silent machine it never does."""
+        while not self._done.wait(_BEAT_S) and not self.gone:
+            calling.look()
+            if calling.seconds > _SILENT_S:
+                self._end(lost)
 
     def _end(self, gone: str) -> None:
         """End this process; a collective call would wait for ever."""
@@ -194,6 +210,20 @@ class _Group:
 
     def _key(self, what: str, number: int | None = None) -> str:
         return f"{what}-{self.number if number is None else number}"
+
+
+class _Awake:
+    """Seconds in which this process could run: a suspended run hears nothing either, and goes on when it is woken."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """Count the seconds since the last look; of many, in which nobody looked, as many as a beat may be late."""
+        now = time.monotonic()
+        self.seconds += min(now - self._looked, 3 * _BEAT_S)
+        self._looked = now
 
 
 def _of_a_collective_call(error: Exception) -> bool:

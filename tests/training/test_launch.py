@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -99,6 +100,44 @@ def test_srun_without_tasks_per_node(launched: Callable[..., None]) -> None:
     )  # fmt: skip
 
 
+def test_a_step_of_a_slurm_job_is_seen_by_its_own_variables(launched: Callable[..., None]) -> None:
+    """As under sbatch -N 3 --ntasks-per-node=2: srun -N 2 -n 2 -w n1,n2, beside another step."""
+    job = {"SLURM_JOB_ID": "123456", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODELIST": "n[0-2]", "SLURM_NNODES": "3"}
+    step = {
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NUM_NODES": "2",
+        "SLURM_STEP_NODELIST": "n[1-2]",
+        "SLURM_NTASKS": "6",
+    }
+    ports = []
+    for number in ("0", "1", "2"):
+        launched(**job, **step, SLURM_STEP_ID=number, SLURM_PROCID="1", SLURM_LOCALID="0", SLURM_NODEID="1")
+        cluster = launch.cluster()
+        cluster.validate_settings(1, 2)
+        assert (cluster.main_address, cluster.world_size(), cluster.global_rank()) == ("n1", 2, 1)
+        ports.append(cluster.main_port)
+    assert ports[0] == 15000 + 3456  # Lightning's, for whoever has opened a firewall for it
+    assert len(set(ports)) == 3
+
+
+@pytest.mark.parametrize("variables", [{**SLURM, "SLURM_PROCID": "1"}, {**TORCHRUN, "RANK": "1"}])
+def test_a_command_of_one_process_is_left_to_the_first(
+    launched: Callable[..., None], run_here: Callable[..., Path], tmp_path: Path, variables: dict[str, str],
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    launched(**variables)
+    run_here("fer.test", "ckpt=nowhere")
+    assert (
+        "has started this 4 times: fer.test is the work of one process, and the first does it."
+        in capfd.readouterr().err
+    )
+    assert not list(tmp_path.iterdir())
+    launched(**{key: "0" if key in ("RANK", "SLURM_PROCID") else value for key, value in variables.items()})
+    with pytest.raises(SystemExit):
+        run_here("fer.test", "ckpt=nowhere")
+    assert "nowhere" in capfd.readouterr().err
+
+
 class TestTogether:
     """Two processes of two machines, as threads: what they tell each other goes through a true store."""
 
@@ -155,6 +194,31 @@ class TestTogether:
                 pass
             time.sleep(1.5)
         assert not pair[0].gone
+
+    def test_a_suspended_run_goes_on_when_it_is_woken(
+        self, pair: list["together._Group"], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = time.monotonic
+        self.agreed(pair)
+        with pair[0].watched(), pair[1].watched():
+            time.sleep(0.3)
+            monkeypatch.setattr(together.time, "monotonic", lambda: now() + 1000)  # both were stopped for so long
+            time.sleep(0.5)
+        assert not any(group.gone for group in pair)
+
+    def test_a_second_training_of_a_process_has_keys_of_its_own(self, pair: list["together._Group"]) -> None:
+        self.agreed(pair)
+        with pytest.raises(SystemExit), pair[1].watched():
+            raise SystemExit(1)
+        for group in pair:
+            group.end()
+        again = [together._Group(number, 2, training=2) for number in (0, 1)]
+        with ThreadPoolExecutor() as pool:
+            folders = list(pool.map(lambda group: group.agree("second"), again))
+        assert folders == ["second", "second"]
+        with again[0].watched(), again[1].watched():
+            time.sleep(0.3)
+        assert not again[0].gone
 
 
 def test_a_thousand_processes_are_refused() -> None:
