@@ -153,6 +153,7 @@ _OPTIONS: dict[str, Rule] = {
     "mixup.mixup_alpha": Rule("float", at_least=0, at_most=100),
     "mixup.cutmix_alpha": Rule("float", at_least=0, at_most=100),
     "data.fit": Rule("Literal['pad', 'crop', 'stretch'] | None"),
+    "data.augment_on": Rule("Literal['loader', 'device']"),
     "data.sampler": Rule("Literal['shuffle', 'weighted']"),
     "data.channels": Rule("Literal[1, 3] | None"),
     "data.folds": Rule("int | Literal['loso']", at_least=2),

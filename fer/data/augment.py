@@ -40,7 +40,7 @@ class Augment:
     def __init__(self, nodes: Mapping[str, Any]) -> None:
         # One thread: the DataLoader's workers run in parallel, and OpenCV's own threads would compete with them.
         cv2.setNumThreads(0)
-        self.steps: list[Any] = []
+        self.named: dict[str, Any] = {}
         for name, node in nodes.items():
             if node is None:  # `transforms.flip=null` switches a step off
                 continue
@@ -49,7 +49,8 @@ class Augment:
             step = build(node, f"transforms.{name}")
             if not isinstance(step, A.BasicTransform | A.BaseCompose):
                 raise ConfigError(f"transforms.{name}._target_={node['_target_']} is not an albumentations transform.")
-            self.steps.append(step)
+            self.named[name] = step
+        self.steps = list(self.named.values())
 
     def __len__(self) -> int:
         return len(self.steps)

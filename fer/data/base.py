@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from fer import compat
 from fer.data.augment import Augment
+from fer.data.augment_on_device import AugmentOnDevice
 from fer.data.cache import default_cache_dir
 from fer.data.classes import select_classes, val_from_test
 from fer.data.corruptions import Corruption
@@ -45,6 +46,7 @@ class FERDataModule(pl.LightningDataModule):
         test_fraction: Share of them that becomes the test split where the dataset has none; 0 for no test.
         batch_size: Global batch size, shared by all devices.
         num_workers: Loader processes of each device; None for one per core (at most 8) with augmentation, else 0.
+        augment_on: Where training images are augmented: ``loader`` (by its processes) or ``device`` (the GPU).
         sampler: ``shuffle``, or ``weighted`` to draw every class equally often, with replacement.
         cache_dir: Where decoded images are kept; None for ``~/.cache/fer``.
         exclude: A csv file with a column ``id`` (``fer.audit`` writes one): these samples are left out.
@@ -80,6 +82,7 @@ class FERDataModule(pl.LightningDataModule):
         test_fraction: float = 0.1,
         batch_size: int = 64,
         num_workers: int | None = None,
+        augment_on: str = "loader",
         sampler: str = "shuffle",
         cache_dir: str | None = None,
         exclude: str | None = None,
@@ -109,6 +112,8 @@ class FERDataModule(pl.LightningDataModule):
         self.also_excluded: frozenset[str] = frozenset()  # ids that are left out later, by more than `exclude`
         self.select_on_test, self.refine, self.refine_weight = select_on_test, refine, refine_weight
         self.augment = Augment(transforms or {})
+        on_device = augment_on == "device" and len(self.augment)
+        self.augment_on_device = AugmentOnDevice(self.augment) if on_device else None
         self.features: npt.NDArray[np.float32] | None = None
         self._samples: Samples | None = None
 
@@ -276,7 +281,13 @@ class FERDataModule(pl.LightningDataModule):
         # Loaders that are made anew between epochs still find the last epoch's number of batches.
         if start < limited(len(batches), limit):
             batches = self.train_batches(rank, world_size, epoch, start, same)
-        return self._loader("train", batches, self.augment if len(self.augment) else None)
+        return self._loader("train", batches, self.augment_on_device or (self.augment if len(self.augment) else None))
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Tensor]:
+        """Augment a training batch on its device, where that was asked for."""
+        if self.augment_on_device and "seed" in batch:
+            batch["image"] = self.augment_on_device(batch["image"], batch.pop("seed"))
+        return batch
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Return the loader of the validation split, mixed: ``limit_val_batches`` takes the first ones."""
@@ -315,7 +326,7 @@ class FERDataModule(pl.LightningDataModule):
         self,
         split: str,
         batches: TrainBatches | EvalBatches,
-        augment: Augment | None,
+        augment: Augment | AugmentOnDevice | None,
         corruptions: Sequence[Corruption] = (),
     ) -> DataLoader[dict[str, Tensor]]:
         draws = self.draw_targets and split == "train"

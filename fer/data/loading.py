@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fer.data.augment import Augment
+from fer.data.augment_on_device import AugmentOnDevice
 from fer.data.corruptions import Corruption
 from fer.data.samples import Samples
 from fer.data.sampling import Batch, EvalBatches, TrainBatches
@@ -24,7 +25,7 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
     Args:
         samples: The whole dataset.
         rows: int64 of shape (N,), this split's rows in it.
-        augment: What is done to training images; None for none.
+        augment: What is done to training images; None for none. On the device it is done once they are there.
         draw_targets: Draw one label of each sample's distribution of votes, instead of handing on the distribution.
         features: float32 of shape (M, D), what a frozen backbone makes of the images of all splits; None for none.
         corruptions: Ways in which the images are made worse before anything else: the whole split in the first way,
@@ -35,7 +36,7 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
         self,
         samples: Samples,
         rows: npt.NDArray[np.int64],
-        augment: Augment | None = None,
+        augment: Augment | AugmentOnDevice | None = None,
         draw_targets: bool = False,
         features: npt.NDArray[np.float32] | None = None,
         corruptions: Sequence[Corruption] = (),
@@ -48,10 +49,11 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.rows) * max(1, len(self.corruptions))
 
-    def __getitems__(self, batch: Batch) -> dict[str, Tensor]:
+    def __getitems__(self, batch: Batch) -> dict[str, Any]:
         """Return ``image`` uint8 (B, H, W[, 3]), ``label`` int64 (B,), and ``row`` int64 (B,) in the samples.
 
-        With several raters' votes there is a ``target`` too: float32 (B, C), a distribution.
+        With several raters' votes there is a ``target`` too: float32 (B, C), a distribution; where the device
+        augments, ``seed``, the batch's.
         """
         ways, places = np.divmod(batch.indices, len(self.rows))
         rows = self.rows[places]
@@ -59,13 +61,15 @@ class ImageDataset(Dataset[dict[str, Tensor]]):
         for way in np.unique(ways) if self.corruptions else ():
             here = ways == way
             images[here] = self.corruptions[way](images[here], self.samples.ids[rows[here]].tolist())
-        if self.augment:
+        if isinstance(self.augment, Augment):
             images = self.augment(images, batch.seed)
-        item = {
+        item: dict[str, Any] = {
             "image": torch.from_numpy(np.ascontiguousarray(images)),
             "label": torch.from_numpy(self.samples.labels[rows]),
             "row": torch.from_numpy(rows),
         }
+        if isinstance(self.augment, AugmentOnDevice):
+            item["seed"] = batch.seed  # no tensor, which a GPU would have to give back
         if self.samples.targets is not None:
             target = self.samples.targets[rows]
             if self.draw_targets and batch.seed:
@@ -96,7 +100,7 @@ def loader(
             is one copy, to which a worker would only add its transport.
     """
     if workers is None:
-        workers = min(8, usable_cores()) if dataset.augment or dataset.corruptions else 0
+        workers = min(8, usable_cores()) if isinstance(dataset.augment, Augment) or dataset.corruptions else 0
     return DataLoader(
         dataset,
         batch_sampler=cast(Any, batches),  # of whole batches, which torch's types do not foresee
