@@ -15,9 +15,9 @@ from fer import __version__, environment
 from fer.config.groups import flat
 from fer.data.base import FERDataModule
 from fer.data.samples import SPLITS
-from fer.errors import ConfigError
+from fer.errors import ConfigError, FERError
 from fer.files import run_folder, run_lock, run_record
-from fer.training import precision
+from fer.training import precision, states
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,31 @@ class RecordResumed(pl.Callback):
 
     def __init__(self, run: Path, config: Mapping[str, Any]) -> None:
         self.run, self.config = run, config
+        self._checkpoint: Mapping[str, Any] | None = None
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the checkpoint until there are optimisers to compare its states with."""
+        self._checkpoint = checkpoint
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare the checkpoint's states with the run's own, before any is taken up.
+
+        Raises:
+            FERError: If they do not fit.
+        """
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if checkpoint is None:  # of sharded weights (FSDP), which are taken up later
+            return
+        try:
+            states.check(checkpoint, trainer, self.config["optimizer"])
+        except ConfigError as error:
+            path = self.config["ckpt"]
+            raise FERError(
+                f"ckpt={path}: cannot be gone on from: {error}. Its weights can be tested: python -m fer.test "
+                f"ckpt={path}"
+            ) from error
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
