@@ -19,6 +19,8 @@ from fer.scores import seen_images
 FORMAT = 1
 """Of a checkpoint's content beside what Lightning writes; raised when an older fer could not read it."""
 FORMAT_KEY = "fer_format"
+TEACHERS = "teachers"
+"""Where a checkpoint holds what its training learns from beside the labels; an older one lacks it."""
 
 REQUIRED = ("classes", "preprocessing", "model", "loss", "optimizer", "scheduler", "mixup")
 """Hyper-parameters that every checkpoint holds: arguments of :class:`fer.training.module.FERModule`."""
@@ -134,6 +136,10 @@ def _check_content(checkpoint: Mapping[str, Any], size: int) -> None:
     if not isinstance(parent, dict):
         raise ConfigError("its parent is no mapping")
     check_plain(parent, "parent")
+    teachers = checkpoint.get(TEACHERS, {})
+    if not isinstance(teachers, dict) or not all(isinstance(teachers.get(key, []), list) for key in ("paths", "marks")):
+        raise ConfigError("its teachers are not readable")
+    check_plain(teachers, TEACHERS)
 
 
 def _check_preprocessing(values: Mapping[str, Any]) -> None:

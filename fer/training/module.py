@@ -20,6 +20,7 @@ from fer.models import build_model
 from fer.models.preprocessing import Preprocessing
 from fer.scores.metrics import classification_metrics, epoch_scores
 from fer.scores.seen_images import KEY, PARENT, merged, seen_images
+from fer.training.checkpoint_content import TEACHERS
 from fer.training.losses import batch_weight, build_loss, build_mix
 from fer.training.optim import GROUPING, build_optimizer, build_scheduler, parameter_groups
 from fer.training.rebuild import rebuild
@@ -58,7 +59,7 @@ class FERModule(pl.LightningModule):
             scratch.
         parent: What is known of the model whose weights the training began with (``init=``): plain data, kept in each
             checkpoint; None without.
-        teachers: What the training learns from beside the labels, kept in no checkpoint; None for the labels alone.
+        teachers: What the training learns from beside the labels; a checkpoint names them. None for the labels alone.
         val_confusion: int64 (C, C), the last validation epoch's confusion matrix, true class in rows; None before.
 
     Raises:
@@ -278,6 +279,7 @@ class FERModule(pl.LightningModule):
         checkpoint[KEY] = self._seen_images
         if self.parent is not None:
             checkpoint[PARENT] = dict(self.parent)
+        checkpoint[TEACHERS] = {} if self.teachers is None else self.teachers.record
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Fit a checkpoint to the run that goes on with it; tests and predictions need its weights alone.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from fer.data.base import FERDataModule
 from fer.data.fingerprints import hashes, hashes_in
 from fer.data.labels import canonical
 from fer.errors import ConfigError, DatasetError
+from fer.files.run_folder import checkpoint_mark
 from fer.models.preprocessing import Preprocessing
 from fer.scores.seen_images import KEY
+from fer.training.checkpoint_content import TEACHERS
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +25,7 @@ _NEW_RUN = "or start a new run without resume= and ckpt= (init=<run> starts one 
 
 
 def refuse_another_recipe(checkpoint: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse what is known from the config alone: another network, loss, optimiser, schedule, mixup, seed or monitor.
+    """Refuse what is known from the config alone: another network, loss, schedule, seed, teacher ...
 
     Args:
         checkpoint: What is resumed from, by :func:`fer.training.checkpoint.load_checkpoint`.
@@ -36,6 +39,8 @@ def refuse_another_recipe(checkpoint: Mapping[str, Any], config: Mapping[str, An
     found += [_line(key, config[key], before[key]) for key in _SINGLE if before.get(key, config[key]) != config[key]]
     if wanted := config["data"].get("classes"):
         found += _other_classes(before["classes"], [canonical(str(name)) for name in wanted])
+    if TEACHERS in checkpoint:
+        found += _other_teachers(checkpoint[TEACHERS], config)
     _refuse(found)
 
 
@@ -124,6 +129,24 @@ def _other_classes(before: Sequence[str], now: Sequence[str]) -> list[str]:
         return []
     what = "the same classes in another order" if set(before) == set(now) else "other classes"
     return [f"data.classes: {what}: {', '.join(now)}; the run was begun with {', '.join(before)}"]
+
+
+def _other_teachers(before: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Compare teachers by what is in their checkpoints: they may have been moved."""
+    given = config["teacher"]
+    paths = [given] if isinstance(given, str) else list(given or [])
+    marks = [str(checkpoint_mark(Path(path).expanduser())) for path in paths]
+    there = before.get("paths", [])
+    if sorted(marks) != sorted(map(str, before.get("marks", []))):
+        same = [str(Path(path).expanduser().absolute()) for path in paths] == there
+        changed = ", whose checkpoints were others then" if same and paths else ""
+        return [_line("teacher", given, there or None) + changed]
+    keys = ("temperature", "weight") if paths else ()
+    return [
+        _line(f"teacher_{key}", config[f"teacher_{key}"], before.get(key))
+        for key in keys
+        if config[f"teacher_{key}"] != before.get(key)
+    ]
 
 
 def _line(key: str, now: Any, before: Any) -> str:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from fer.data.base import FERDataModule
 from fer.errors import ConfigError
+from fer.files.run_folder import checkpoint_mark
 from fer.scores import seen_images
 from fer.scores.protocol import leak_line
 from fer.training.checkpoint_content import load_checkpoint
@@ -36,6 +37,7 @@ class Teachers:
 
     Attributes:
         seen: What the teachers' checkpoints carry of the images that they were trained and chosen on.
+        record: What the student's checkpoints say of them: paths, marks, temperature and weight.
 
     Raises:
         FERError: If a checkpoint cannot be used.
@@ -51,6 +53,12 @@ class Teachers:
         trusted: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.paths, self.temperature, self.weight = list(paths), temperature, weight
+        self.record = {
+            "paths": [str(Path(path).expanduser().absolute()) for path in paths],
+            "marks": [checkpoint_mark(Path(path).expanduser()) for path in paths],
+            "temperature": temperature,
+            "weight": weight,
+        }
         self._modules: list[tuple[FERModule, list[int]]] = []
         carried = []
         for path in paths:

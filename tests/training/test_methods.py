@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,25 @@ def test_a_student_knows_what_its_teacher_has_seen(
     assert any(not torch.equal(value, weights(plain)[key]) for key, value in weights(student).items())
     assert json.loads((student / "metrics.json").read_text())["seen"]["in_training"] == 0
     second = train_here(*recipe, "data.generator_seed=2", name="second")
-    train_here(f"resume={student}", f"teacher={second}", "trainer.max_epochs=2")  # another teacher from here on
+    longer = (f"resume={student}", "trainer.max_epochs=2")
+    refused = {
+        "teacher=null": f"teacher=null: the run was begun with [{first}]",
+        f"teacher={second}": f"teacher={second}: the run was begun with [{first}]",
+        "teacher_weight=0.9": "teacher_weight=0.9: the run was begun with 0.5",
+    }
+    for option, said in refused.items():
+        with pytest.raises(SystemExit):
+            train_here(*longer, option)
+        assert said in capfd.readouterr().err
+    shutil.copy(student / "checkpoints" / "last.ckpt", "copied.ckpt")
+    with pytest.raises(SystemExit):
+        train_here(*recipe, "ckpt=copied.ckpt", "callbacks=[default,ema]")
+    assert "teacher=null: the run was begun with [" in capfd.readouterr().err
+
+    content = torch.load(student / "checkpoints" / "last.ckpt", weights_only=True)
+    del content["teachers"]  # as of an earlier version, which does not say
+    torch.save(content, student / "checkpoints" / "last.ckpt")
+    train_here(*longer, f"teacher={second}")  # another teacher from here on
     seen = load_checkpoint(student / "checkpoints" / "last.ckpt")["seen_images"]
     theirs = load_checkpoint(second)["seen_images"]["train"]
     assert set(map(bytes, theirs.numpy())) <= set(map(bytes, seen["earlier_train"].numpy()))
