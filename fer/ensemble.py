@@ -30,6 +30,7 @@ def ensemble(cfg: "DictConfig") -> None:
     config = settled(cfg)
     run = Path(config["output_dir"])
     run_folder.refuse_used(run, metrics.FILE)
+    run.mkdir(parents=True, exist_ok=True)
     runs = _runs(config)
 
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.

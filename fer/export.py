@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def export(cfg: "DictConfig") -> None:
-    """Write a checkpoint as ONNX, torch.export's format or safetensors; compare it with torch; write a model card.
+    """Write a checkpoint in a format of other programs; compare it with torch; write a model card.
 
     Args:
         cfg: The composed ``conf/export.yaml``.
@@ -60,7 +60,8 @@ def export(cfg: "DictConfig") -> None:
         if config["format"] == "safetensors":
             formats.write_safetensors(module, path)
         else:
-            write = formats.write_onnx if config["format"] == "onnx" else formats.write_torch_export
+            writers = {"onnx": formats.write_onnx, "openvino": formats.write_openvino}
+            write = writers.get(config["format"], formats.write_torch_export)
             write(ExportedGraph(module, description["temperature"]).eval(), path, description)
         export_file.write(folder, description)
 

@@ -14,6 +14,7 @@ _EXTRAS = {
     "uvicorn": "demo",
     "captum": "explain",
     "pyarrow": "parquet",
+    "openvino": "openvino",
 }
 _EXTRAS |= dict.fromkeys(PRETRAINED.values(), "pretrained")
 OPTIONAL_PACKAGES = (*_EXTRAS, "wandb", "mlflow", "comet_ml", "neptune", "deepspeed", "torch_xla")

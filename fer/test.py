@@ -43,6 +43,7 @@ def evaluate(cfg: "DictConfig") -> None:
 
     run = Path(config["output_dir"])
     run_folder.refuse_used(run, metrics.FILE)
+    run.mkdir(parents=True, exist_ok=True)
     environment.quieten(first=True)
 
     # The model, from the checkpoint alone.

@@ -18,15 +18,16 @@ DESCRIPTION = {
 }
 
 
-def write_run(folder: Path, **extra: object) -> Path:
+def write_run(folder: Path, fit: str = "pad", **extra: object) -> Path:
     """Write ``checkpoints/best.ckpt`` below a folder, and return the folder.
 
     Args:
         folder: The run's folder.
+        fit: How oblong images become squares.
         extra: More that the checkpoint holds.
     """
     torch.manual_seed(0)
-    module = FERModule(**DESCRIPTION)
+    module = FERModule(**DESCRIPTION | {"preprocessing": DESCRIPTION["preprocessing"] | {"fit": fit}})
     content = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams), **extra}
     AtomicCheckpointIO().save_checkpoint(content, folder / "checkpoints" / "best.ckpt")
     return folder

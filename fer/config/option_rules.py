@@ -93,7 +93,7 @@ _OPTIONS: dict[str, Rule] = {
     "max_drop": Rule(at_least=0, at_most=1),
     "frame": Rule(choices=(None, "match")),
     "corruptions": Rule("bool | Sequence[str]", items=_CORRUPTIONS, not_empty=True),
-    "format": Rule(choices=("onnx", "torch_export", "safetensors")),
+    "format": Rule(choices=("onnx", "openvino", "torch_export", "safetensors")),
     "choose": Rule(choices=("greedy", "all")),
     "select_by": Rule(choices=("score", "gap")),
     "tta": Rule(choices=("none", "flip", "shift", "tencrop")),

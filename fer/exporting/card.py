@@ -33,6 +33,10 @@ _WITHOUT = {
         " Without fer: any ONNX runtime takes uint8 RGB images `images` (B, H, W, 3), each a face, and gives "
         "`probabilities` (B, {classes}); resizing and normalisation are in the graph."
     ),
+    "openvino": (
+        " Without fer: OpenVINO reads `model.xml` and takes uint8 RGB images `images` (B, H, W, 3), each a face, and "
+        "gives `probabilities` (B, {classes}); resizing and normalisation are in the graph."
+    ),
     "torch_export": (
         " Without fer: `torch.export.load('model.pt2').module()` takes uint8 RGB images (B, H, W, 3), each a face, and "
         "gives probabilities (B, {classes})."

@@ -55,5 +55,6 @@ def _square(x: Tensor, preprocess: Preprocessing) -> Tensor:
     if preprocess.fit == "crop":
         side = torch.sym_min(height, width)
         left, top = (width - side) // 2, (height - side) // 2
-        return x[:, :, top : top + side, left : left + side]
+        # Less than no edge cuts off, as in Preprocessing; torch.export refuses to resize a slice of free bounds.
+        return F.pad(x, (-left, left + side - width, -top, top + side - height))  # type: ignore[arg-type]  # symbols
     return x

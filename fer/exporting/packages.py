@@ -3,7 +3,12 @@
 from fer import extras
 from fer.errors import ConfigError
 
-_NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "safetensors": ("safetensors",)}
+_NEEDED = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("openvino", "onnx", "onnxscript"),
+    "torch_export": (),
+    "safetensors": ("safetensors",),
+}
 
 
 def need(format_name: str, int8: bool) -> None:

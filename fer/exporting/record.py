@@ -139,7 +139,8 @@ def refuse_other_answers(found: Comparison, tolerance: float, path: Path) -> Non
         FERError: Saying how large the difference is.
     """
     if not found.difference <= tolerance:  # NaN is refused too
-        path.unlink(missing_ok=True)
+        for part in export.parts(path):
+            part.unlink(missing_ok=True)
         (path.parent / export.FILE).unlink(missing_ok=True)  # so that the folder can be used again
         raise FERError(
             f"the export differs from torch by up to {found.difference:.1e} in probability; allowed are "
@@ -160,5 +161,6 @@ def print_table(folder: Path, path: Path, found: Comparison, price: Price | None
             console,
             f"accuracy on validation, n {price.images:,}: {price.before:.4f} in 32 bits, {price.after:.4f} in 8",
         )
-    console.print(cell(f"{path.stat().st_size / 1e6:.1f} MB"))
+    size = sum(part.stat().st_size for part in export.parts(path))
+    console.print(cell(f"{size / 1e6:.1f} MB"))
     say(console, f"export: {folder}")

@@ -10,7 +10,9 @@ from fer.files.text import read_json, write_json
 FILE = "config.json"
 KIND = "fer-export"
 FORMAT = 1
-NAMES = {"onnx": "model.onnx", "torch_export": "model.pt2", "safetensors": "model.safetensors"}
+NAMES = {
+    "onnx": "model.onnx", "openvino": "model.xml", "torch_export": "model.pt2", "safetensors": "model.safetensors",
+}  # fmt: skip
 """Each format's file in an export's folder."""
 
 
@@ -85,6 +87,11 @@ def model_file(folder: Path) -> Path | None:
     """Return the model's file in an export's folder; None if the folder is none."""
     there = (folder / name for name in NAMES.values() if (folder / name).is_file())
     return next(there, None) if (folder / FILE).is_file() else None
+
+
+def parts(path: Path) -> list[Path]:
+    """Return a model's file, and the one of its weights where they stand apart: OpenVINO's."""
+    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
 
 
 def is_export(path: Path) -> bool:

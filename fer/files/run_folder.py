@@ -103,9 +103,12 @@ def checkpoint_mark(path: str | Path) -> str | None:
     try:
         if not path.is_file():
             return None
-        if path.suffix in (".onnx", ".safetensors"):
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        if path.suffix in (".onnx", ".safetensors", ".xml"):
+            whole = hashlib.sha256()
+            for part in export.parts(path):
+                with part.open("rb") as file:
+                    hashlib.file_digest(file, lambda: whole)
+            return whole.hexdigest()[:16]
         with zipfile.ZipFile(path) as archive:
             records = sorted((record.filename, record.CRC, record.file_size) for record in archive.infolist())
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,20 +18,20 @@ from fer.training.allowed import NETWORKS, check_node
 
 
 class ExportedNetwork:
-    """A model from ``fer.export``: ONNX by onnxruntime, or safetensors in one of fer's own networks.
+    """A model from ``fer.export``: ONNX by onnxruntime, OpenVINO's, or safetensors in one of fer's own networks.
 
     Args:
-        path: The export's folder, or its ``model.onnx`` or ``model.safetensors``.
+        path: The export's folder, or its ``model.onnx``, ``model.xml`` or ``model.safetensors``.
 
     Raises:
         FERError: If it cannot be read, is of a newer format, or its package is not installed.
 
     Attributes:
         classes: The classes, in the order of the probabilities.
-        preprocess: What the model wants to see; an ONNX file does all of it by itself.
+        preprocess: What the model wants to see; a graph of ONNX or OpenVINO does all of it by itself.
         name: The network's name.
         device: Always the CPU.
-        net: The network in torch, of safetensors; None of ONNX.
+        net: The network in torch, of safetensors; None of a graph.
     """
 
     device = torch.device("cpu")
@@ -49,12 +50,14 @@ class ExportedNetwork:
         self._run: Callable[[Tensor], Tensor]
         if self.path.suffix == ".onnx":
             self._run = self._onnx()
+        elif self.path.suffix == ".xml":
+            self._run = self._openvino()
         elif self.path.suffix == ".safetensors":
             self._run = self._weights()
         else:
             raise FERError(
-                f"{self.path}: fer reads its exports as ONNX and as safetensors. A .pt2 file is for programs without "
-                f"fer: torch.export.load({str(self.path)!r}).module()"
+                f"{self.path}: fer reads its exports as ONNX, OpenVINO and safetensors. A .pt2 file is for programs "
+                f"without fer: torch.export.load({str(self.path)!r}).module()"
             )
 
     def probabilities(self, images: Tensor) -> Tensor:
@@ -73,15 +76,33 @@ class ExportedNetwork:
             written = json.loads(session.get_modelmeta().custom_metadata_map.get("fer", "{}"))
         except Exception as error:  # onnxruntime's errors share no class of their own
             raise FERError(f"{self.path}: cannot be read ({str(error).splitlines()[0][:200]}).") from error
-        if written.get("classes") != self.classes:
+        self._refuse_other(written)
+        return lambda images: torch.from_numpy(session.run(None, {"images": _rgb(images)})[0])
+
+    def _openvino(self) -> Callable[[Tensor], Tensor]:
+        try:
+            import openvino
+        except ImportError as error:
+            raise FERError(f"{self.path}: {missing_package('openvino')}") from error
+        # In 32 bits, also where the processor could do it in fewer; as many threads as torch would take.
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        try:
+            core = openvino.Core()
+            graph = core.read_model(*map(str, export.parts(self.path)))
+            written = json.loads(graph.get_rt_info(["fer"]).value) if graph.has_rt_info(["fer"]) else {}
+            compiled = core.compile_model(graph, "CPU", options)
+        except (
+            Exception
+        ) as error:  # OpenVINO's are RuntimeErrors, and those of what it cannot bring to Python are others
+            raise FERError(f"{self.path}: cannot be read ({str(error).strip().splitlines()[-1][:200]}).") from error
+        self._refuse_other(written)
+        # A request of its own each time: threads that share one are refused.
+        return lambda images: torch.from_numpy(compiled.infer_new_request({"images": _rgb(images)})[0])
+
+    def _refuse_other(self, written: object) -> None:
+        """Refuse a graph that says that it knows other classes than the description beside it."""
+        if not isinstance(written, dict) or written.get("classes") != self.classes:
             raise FERError(f"{self.path}: is not the model that {export.FILE} beside it describes (other classes).")
-
-        def run(images: Tensor) -> Tensor:
-            array = images.cpu().numpy()
-            array = np.repeat(array[..., None], 3, axis=3) if array.ndim == 3 else array
-            return torch.from_numpy(session.run(None, {"images": np.ascontiguousarray(array)})[0])
-
-        return run
 
     def _weights(self) -> Callable[[Tensor], Tensor]:
         try:
@@ -106,3 +127,9 @@ class ExportedNetwork:
             return (net(self.preprocess(images)).float() / temperature).softmax(1)  # type: ignore[no-any-return]
 
         return run
+
+
+def _rgb(images: Tensor) -> npt.NDArray[np.uint8]:
+    """Return images (B, H, W) or (B, H, W, 3) with three channels, as graphs take them."""
+    array = images.cpu().numpy()
+    return np.ascontiguousarray(np.repeat(array[..., None], 3, axis=3) if array.ndim == 3 else array)

@@ -117,8 +117,8 @@ class Model:
 
         Raises:
             ConfigError: If the model has no such class.
-            FERError: If the model cannot be explained: it is an ONNX file, its network has no feature map, or captum
-                is not installed.
+            FERError: If the model cannot be explained: it is an export without gradients, its network has no feature
+                map, or captum is not installed.
         """
         if emotion is not None and emotion not in self.classes:
             raise ConfigError(f"emotion={emotion}: the model knows {', '.join(self.classes)}.")
@@ -143,7 +143,7 @@ class Model:
         """
         if self.module.net is None:
             raise FERError(
-                f"explain: {self.module.name} is an ONNX file, without the gradients that Grad-CAM needs. Load the "
+                f"explain: {self.module.name} is an export without the gradients that Grad-CAM needs. Load the "
                 f"run, its checkpoint, or an export with format=safetensors."
             )
         self._cam = self._cam or GradCam(self.module.net, self.module.preprocess, self.module.name)

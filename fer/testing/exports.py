@@ -28,7 +28,7 @@ class ExportedModule(pl.LightningModule):
         classes: The classes, in the order of the probabilities.
         preprocess: What the model wants to see.
         name: The network's name.
-        net: The network in torch; None of ONNX.
+        net: The network in torch; None of a graph's.
         checkpoint: What is known of the checkpoint that it was made from, as that would say it.
     """
 

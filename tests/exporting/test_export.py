@@ -1,8 +1,11 @@
 """fer.export: the same answers in other programs, or none at all."""
 
+import importlib.util
 import json
 import shutil
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +15,17 @@ import pytest
 import torch
 from conftest import TINY
 from fakes import face, write_image
-from fakes_model import write_run
+from fakes_model import DESCRIPTION, write_run
 
 import fer
 from fer.errors import FERError
 from fer.exporting import checks, int8
 from fer.exporting.graph import ExportedGraph
 from fer.files import export as export_file
+from fer.files import run_folder
 from fer.models.preprocessing import Preprocessing
 from fer.predicting.model import Model
+from fer.testing.exports import ExportedModule
 from fer.training.checkpoint import load_module
 
 Run = Callable[..., Path]
@@ -181,6 +186,57 @@ def test_what_a_test_of_an_export_cannot_do(tmp_path: Path, run_here: Run, capsy
         assert said in capsys.readouterr().err
 
 
+def test_openvino_answers_as_torch_does(run_here: Run, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    cropping = write_run(tmp_path / "run", fit="crop", calibration={"temperature": 1.7})
+    folder = run_here("fer.export", f"ckpt={cropping}", "format=openvino", "images=20", name="openvino")
+    assert sorted(path.name for path in folder.glob("model.*")) == ["model.bin", "model.xml"]
+    whole, exported = (fer.load(path, detector="none", device="cpu") for path in (cropping, folder / "model.xml"))
+    crops = [np.repeat(picture, 3, axis=0) for picture in PICTURES]  # not square, and larger than the network's input
+    np.testing.assert_allclose(exported.classify(crops), whole.classify(crops), atol=2e-6)
+    with ThreadPoolExecutor(4) as threads:  # as the demo asks
+        together = list(threads.map(exported.classify, [crops] * 20))
+    np.testing.assert_allclose(together, np.stack([exported.classify(crops)] * 20), atol=1e-6)
+    assert "OpenVINO reads `model.xml`" in (folder / "README.md").read_text()
+    batch = {"image": torch.from_numpy(np.stack(crops[:1])), "row": None, "label": None}
+    answer = ExportedModule(folder).predict_step(batch, 0)["probabilities"]  # as fer.test scores it: not calibrated
+    torch.testing.assert_close(answer, load_module(cropping).probabilities(batch["image"]), rtol=0, atol=5e-6)
+    with pytest.raises(FERError, match="an export without the gradients that Grad-CAM needs"):
+        exported.explain(crops[0])
+
+    # Another graph, another's weights, none, or no graph at all.
+    before = run_folder.checkpoint_mark(folder)
+    description = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(description | {"classes": ["a", "b", "c"]}))
+    with pytest.raises(FERError, match=r"is not the model that config\.json beside it describes"):
+        fer.load(folder, detector="none")
+    (folder / "model.bin").write_bytes(b"nothing")
+    assert run_folder.checkpoint_mark(folder) not in (None, before)
+    for said in ("Incorrect weights", "Unable to read"):
+        with pytest.raises(FERError, match=f"model.xml: cannot be read .*{said}"):
+            fer.load(folder, detector="none")
+        (folder / "model.xml").write_bytes(b"<net")
+
+
+def test_openvino_that_is_not_installed(
+    run: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    with pytest.raises(SystemExit) as ended:
+        run_here("fer.export", f"ckpt={run}", "format=openvino")
+    assert ended.value.code == 2
+    assert "format=openvino: this needs the package openvino, which is not installed" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    content = {"file": "model.xml", "classes": ["a", "b"], "preprocessing": DESCRIPTION["preprocessing"]}
+    folder = tmp_path / "export"
+    folder.mkdir(parents=True)
+    export_file.write(folder, content)
+    (folder / "model.xml").touch()
+    with pytest.raises(FERError, match=r"pip install 'fer-lightning\[openvino\]'"):
+        fer.load(folder, detector="none")
+
+
 def test_torch_export_runs_without_fer(run: Path, run_here: Run) -> None:
     folder = run_here("fer.export", f"ckpt={run}", "format=torch_export", "images=20", name="pt2")
     graph = torch.export.load(folder / "model.pt2").module()
@@ -228,8 +284,12 @@ def test_int8_is_calibrated_and_its_price_is_bounded(
     ("args", "message"),
     [
         ([], "ckpt: which model? Name a run"),
-        (["format=onx", "ckpt=x"], "format=onx: must be one of onnx, torch_export, safetensors. Did you mean"),
+        (
+            ["format=onx", "ckpt=x"],
+            "format=onx: must be one of onnx, openvino, torch_export, safetensors. Did you mean",
+        ),
         (["format=safetensors", "int8=true"], "int8=true: is for format=onnx alone"),
+        (["format=openvino", "int8=true"], "int8=true: is for format=onnx alone"),
         (["tests=[nowhere]"], "tests=nowhere: holds no test that can be read"),
     ],
 )

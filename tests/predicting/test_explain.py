@@ -118,5 +118,5 @@ def test_an_onnx_file_in_python_too(model: Model) -> None:
     class Exported:
         net, name, classes, preprocess = None, "its name", ["a", "b"], model.module.preprocess
 
-    with pytest.raises(FERError, match="its name is an ONNX file, without the gradients"):
+    with pytest.raises(FERError, match="its name is an export without the gradients"):
         Model(Exported()).heat_maps([np.zeros((9, 9), np.uint8)], [0])
