@@ -15,9 +15,11 @@ _EXTRAS = {
     "captum": "explain",
     "pyarrow": "parquet",
     "openvino": "openvino",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
 }
 _EXTRAS |= dict.fromkeys(PRETRAINED.values(), "pretrained")
-OPTIONAL_PACKAGES = (*_EXTRAS, "wandb", "mlflow", "comet_ml", "neptune", "deepspeed", "torch_xla")
+OPTIONAL_PACKAGES = (*_EXTRAS, "comet_ml", "neptune", "deepspeed", "torch_xla")
 """Modules that a plain installation lacks."""
 
 

@@ -182,7 +182,7 @@ def train(cfg: "DictConfig") -> float | None:
         summary |= parent.seen_by(checkpoint.best_model_path, module, datamodule, predictions, summary["stamp"])
     summary["calibration"] = calibration.keep(checkpoint.best_model_path, predictions[0])
     metrics = results.write(run, predictions, classes, summary)
-    results.log_hparams(trainer, config, metrics)
+    results.log_hparams(trainer, config, metrics, run)
     run_record.finish(run, trainer.current_epoch)
     notes = [] if "test" in metrics else ["There is no test split, so this run has no test score."]
     if best.preprocess.framing:

@@ -102,7 +102,7 @@ def refuse(argv: Sequence[str], config_name: str) -> None:
 
 
 def _none(group: str) -> str:
-    if group in _OF_SEVERAL[:2]:
+    if group == "callbacks":
         return f" {group}=default is the least; switch one of its parts off with {group}.<name>=null."
     return f" Choose {group}=none to do without." if "none" in option_names(conf_dir(), group) else ""
 

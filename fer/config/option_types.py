@@ -61,6 +61,7 @@ _TAKES_NO_OTHER = ("EMAWeightAveraging",)
 _PACKAGES = {
     "WandbLogger": "wandb",
     "MLFlowLogger": "mlflow",
+    "RunOfMLflow": "mlflow",
     "CometLogger": "comet_ml",
     "NeptuneLogger": "neptune",
     "DeepSpeedStrategy": "deepspeed",
@@ -195,7 +196,7 @@ def _packages(config: Mapping[str, Any]) -> list[str]:
     for group in ("logger", "callbacks"):
         for name, node in (config.get(group) or {}).items() if isinstance(config.get(group), Mapping) else ():
             target = str(node.get("_target_", "")).rpartition(".")[2] if isinstance(node, Mapping) else ""
-            problems += _package(f"{group}.{name}", target, _PACKAGES.get(target))
+            problems += _package(f"{group}.{name}", _PACKAGES.get(target))
     model = config.get("model")
     if isinstance(model, Mapping) and not any((model.get("checkpoint_path"), config.get("ckpt"), config.get("init"))):
         weights = PRETRAINED.get(str(model.get("name"))) if model.get("pretrained") is True else None
@@ -204,13 +205,13 @@ def _packages(config: Mapping[str, Any]) -> list[str]:
     trainer = config.get("trainer")
     if isinstance(trainer, Mapping):
         if trainer.get("accelerator") == "tpu":
-            problems += _package("trainer.accelerator=tpu", "it", "torch_xla")
+            problems += _package("trainer.accelerator=tpu", "torch_xla")
         if str(trainer.get("strategy")).startswith("deepspeed"):
-            problems += _package(f"trainer.strategy={trainer['strategy']}", "it", "deepspeed")
+            problems += _package(f"trainer.strategy={trainer['strategy']}", "deepspeed")
     return problems
 
 
-def _package(key: str, what: str, package: str | None) -> list[str]:
+def _package(key: str, package: str | None) -> list[str]:
     if package is None or importlib.util.find_spec(package) is not None:
         return []
-    return [f"{key}: {what} needs the package {package}: pip install {package.replace('_', '-')}"]
+    return [f"{key}: {missing_package(package)}"]

@@ -8,6 +8,7 @@ job that failed, ``error.txt``. Whatever stands there is only data, and may be d
 
 import hashlib
 import json
+import platform
 import re
 import time
 import zipfile
@@ -114,6 +115,11 @@ def checkpoint_mark(path: str | Path) -> str | None:
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return None
     return hashlib.sha256(repr(records).encode()).hexdigest()[:16]
+
+
+def run_id(folder: str) -> str:
+    """Return a short name for a run's folder on this machine: the same each time, another for every other folder."""
+    return hashlib.sha256(f"{platform.node()}\0{Path(folder).resolve()}".encode()).hexdigest()[:12]
 
 
 def prediction_name(source: object, ckpt: object, *options: object) -> str:

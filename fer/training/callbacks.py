@@ -9,25 +9,24 @@ from torch import Tensor, nn
 from fer.errors import ConfigError
 from fer.models.checks import rehearsal
 from fer.scores.protocol import SELECTED_ON_TEST
-from fer.training.loggers import board
 from fer.training.module import FERModule
+from fer.training.trackers import add_figure, show_figures
 
 
 class ConfusionMatrixPicture(pl.Callback):
-    """Show each validation epoch's confusion matrix in TensorBoard."""
+    """Show each validation epoch's confusion matrix in TensorBoard and other trackers."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the matrix that the module keeps."""
         assert isinstance(pl_module, FERModule)
-        events = board(trainer)
-        if events is None or pl_module.val_confusion is None or trainer.sanity_checking:
+        if not show_figures(trainer) or pl_module.val_confusion is None or trainer.sanity_checking:
             return
         from fer.plots.figures import confusion_figure  # matplotlib would delay the first step
 
         stamp = SELECTED_ON_TEST if trainer.datamodule.select_on_test else None  # type: ignore[attr-defined]
         title = f"{trainer.datamodule.name} val · epoch {trainer.current_epoch + 1}"  # type: ignore[attr-defined]
         figure = confusion_figure(pl_module.val_confusion.cpu().numpy(), pl_module.classes, title, stamp)
-        events.add_figure("val/confusion", figure, trainer.global_step)
+        add_figure(trainer, "val/confusion", figure, trainer.global_step)
 
 
 class SampleGrid(pl.Callback):
@@ -50,8 +49,7 @@ class SampleGrid(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Draw the grid once, after the run's first step."""
-        events = board(trainer)
-        if trainer.current_epoch > 0 or self._drawn or events is None:
+        if trainer.current_epoch > 0 or self._drawn or not show_figures(trainer):
             return
         self._drawn = True
         from fer.plots.figures import sample_figure
@@ -59,7 +57,7 @@ class SampleGrid(pl.Callback):
         assert isinstance(pl_module, FERModule)
         n = self.num_images
         figure = sample_figure(batch["image"][:n].cpu().numpy(), batch["label"][:n].tolist(), pl_module.classes)
-        events.add_figure("train/samples", figure, 0)
+        add_figure(trainer, "train/samples", figure, 0)
 
 
 class ProgressiveResizing(pl.Callback):

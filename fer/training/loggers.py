@@ -157,10 +157,3 @@ class KeepHistory(pl.Callback):
         rows = checkpoint.get("history")
         if self.history is not None and isinstance(rows, dict):
             self.history.rows = {int(epoch): {str(k): float(v) for k, v in row.items()} for epoch, row in rows.items()}
-
-
-def board(trainer: pl.Trainer) -> EventLogger | None:
-    """Return TensorBoard's logger of a run, or None where there is none (no logger, or not the first process)."""
-    if not trainer.is_global_zero:
-        return None
-    return next((logger for logger in trainer.loggers if isinstance(logger, EventLogger)), None)

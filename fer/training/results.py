@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from fer.config.groups import flat
 from fer.display import cell
@@ -24,6 +23,7 @@ from fer.plots.tables import tell
 from fer.scores.metrics import final_scores
 from fer.scores.protocol import SELECTED_ON_TEST, TESTED_TWICE
 from fer.scores.registry import of_confusion, reported
+from fer.training import trackers
 
 
 def best(trainer: pl.Trainer) -> ModelCheckpoint:
@@ -147,8 +147,8 @@ def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) ->
     tell(*table, *(cell(text, style) for text, style in lines), cell(f"run: {run}"))
 
 
-def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
-    """Put the choices that runs differ by, and the final scores, into TensorBoard's HParams tab."""
+def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping[str, Any], run: Path) -> None:
+    """Tell the loggers the choices that runs differ by and the final scores: TensorBoard's HParams tab, and others."""
     choices = HydraConfig.get().runtime.choices
     groups = ("model", "data", "transforms", "optimizer", "scheduler", "loss", "mixup", "experiment")
     values: dict[str, Any] = {group: str(choices.get(group)) for group in groups}
@@ -160,8 +160,6 @@ def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping
     values |= {f"trainer.{key}": config["trainer"][key] for key in trainer_keys}
     values["seed"] = config["seed"]
     values["selected_on"] = "test" if config["data"]["select_on_test"] else "val"
-    # TensorBoard sorts by name and shows the first five: a space, which a page does not show, puts these in front.
-    values = {f" {k}" if k in ("model", "optimizer", "optimizer.lr") else k: v for k, v in values.items()}
     values = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items()}
     final = {
         f"final/{split}_{score}": metrics[split][score]
@@ -169,7 +167,5 @@ def log_hparams(trainer: pl.Trainer, config: Mapping[str, Any], metrics: Mapping
         if split in metrics
         for score in reported()
     }
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(values, final, step=trainer.current_epoch)
-            logger.save()
+    files = ("metrics.json", "predictions.csv", "confusion.png", "curves.png", "history.csv", "config.yaml")
+    trackers.tell_final(trainer, values, final, [run / name for name in files])

@@ -239,5 +239,5 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
         composed("+logger.w._target_=pytorch_lightning.loggers.WandbLogger", "trainer.accelerator=tpu")
     message = str(error.value)
     signatures.read.cache_clear()
-    assert "logger.w: WandbLogger needs the package wandb: pip install wandb" in message
-    assert "trainer.accelerator=tpu: it needs the package torch_xla: pip install torch-xla" in message
+    assert "logger.w: this needs the package wandb, which is not installed: pip install 'fer-" in message
+    assert "trainer.accelerator=tpu: this needs the package torch_xla, which is not installed: pip install" in message
