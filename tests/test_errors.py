@@ -74,7 +74,7 @@ def test_damaged_checkpoint_to_resume_from(train_here: Train, capfd: pytest.Capt
     whole = last.read_bytes()
     torch.save(content, last)
     message = fails(train_here, capfd, f"resume={run}", "trainer.max_epochs=3")
-    assert "cannot be gone on from: the states of its optimiser, schedule or callbacks do not fit this run" in message
+    assert "cannot be gone on from: its optimiser" in message
     last.write_bytes(whole[:1000])
     message = fails(train_here, capfd, f"resume={run}", "trainer.max_epochs=3")
     assert "cannot be read (1000 bytes)" in message
