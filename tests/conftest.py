@@ -31,6 +31,23 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+# Of the tests of training, those that look at the pictures of a run's end; drawing them takes a fifth of a tiny run.
+_LOOK_AT_PICTURES = {"test_preview", "test_temperature", "test_trackers", "test_what_a_run_leaves"}
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures of other tests of training empty."""
+    if request.path.parent.name != "training" or {request.path.stem, request.node.name} & _LOOK_AT_PICTURES:
+        return
+    from fer.plots import figures
+
+    def touch(figure: object, path: Path, dpi: int = 150) -> None:
+        path.touch()
+
+    monkeypatch.setattr(figures, "save", touch)
+
+
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return one cache of decoded images for the whole session."""
