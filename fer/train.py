@@ -17,7 +17,8 @@ def train(cfg: "DictConfig") -> float | None:
         cfg: The composed ``conf/train.yaml``.
 
     Returns:
-        The best validation score, which a sweep compares; None in every process but the first, and of a preview.
+        The best validation score, which a sweep compares; None in every process but the first, and where
+        only a preview or a learning rate was asked for.
 
     Raises:
         FERError: If the config, the data or the run allows no training.
@@ -60,8 +61,9 @@ def train(cfg: "DictConfig") -> float | None:
     if (folder := together.agree(config["output_dir"], config["trainer"].get("num_nodes", 1))) != config["output_dir"]:
         config = in_folder(cfg, folder)
     run = Path(config["output_dir"])
-    if config["preview"]:
-        from fer.training import preview  # with matplotlib, which would delay a training
+    look_first = config["preview"] or config["lr_find"]
+    if look_first:
+        from fer.training import lr_finder, preview  # with matplotlib, which would delay a training
 
         preview.refuse(config)
     first = not launch.is_child()
@@ -106,7 +108,7 @@ def train(cfg: "DictConfig") -> float | None:
         del resumed  # Lightning reads it once more
     elif began_with and began_with.preprocessing.framing and "framing" not in said:
         model_input = replace(model_input, framing=began_with.preprocessing.framing)
-    elif config["framing"] and first and not config["preview"]:
+    elif config["framing"] and first and not look_first:
         model_input = replace(
             model_input, framing=measure.told(datamodule.samples.images, datamodule.rows("train"), datamodule.fit)
         )
@@ -124,10 +126,10 @@ def train(cfg: "DictConfig") -> float | None:
         teaching.attach(module, config, (config["model"], loss))
     if config["compile"]:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
-    if config["preview"]:
+    if look_first:
         with together.watched():  # the others are done, and not gone
             if first:
-                preview.show(config, datamodule, module, run)
+                (preview if config["preview"] else lr_finder).show(config, datamodule, module, run)
         return None
 
     # Fit, in one process per device.

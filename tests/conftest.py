@@ -32,7 +32,7 @@ def _one_thread() -> Iterator[None]:
 
 
 # Of the tests of training, those that look at the pictures of a run's end; drawing them takes a fifth of a tiny run.
-_LOOK_AT_PICTURES = {"test_preview", "test_temperature", "test_trackers", "test_what_a_run_leaves"}
+_LOOK_AT_PICTURES = {"test_preview", "test_lr_finder", "test_temperature", "test_trackers", "test_what_a_run_leaves"}
 
 
 @pytest.fixture(autouse=True)

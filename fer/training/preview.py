@@ -38,18 +38,21 @@ _SECONDS = 10.0  # after these no further step is measured
 
 
 def refuse(config: Mapping[str, Any]) -> None:
-    """Refuse what a preview cannot be of.
+    """Refuse what cannot be shown before a training, by ``preview=true`` or ``lr_find=true``.
 
     Raises:
-        ConfigError: If the command goes on with a run, is a sweep, or names the folder of a run.
+        ConfigError: If the command goes on with a run, is a sweep, names the folder of a run, or asks for both.
     """
+    if config["preview"] and config["lr_find"]:
+        raise ConfigError("preview=true and lr_find=true: each ends before the training; choose one.")
+    asked = "preview=true" if config["preview"] else "lr_find=true"
     if config["ckpt"]:
-        raise ConfigError("preview=true: shows a training before it begins; leave ckpt=... and resume=... out.")
+        raise ConfigError(f"{asked}: shows a training before it begins; leave ckpt=... and resume=... out.")
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise ConfigError("preview=true: shows one training; leave -m (--multirun) and lists of choices out.")
+        raise ConfigError(f"{asked}: shows one training; leave -m (--multirun) and lists of choices out.")
     run = Path(config["output_dir"])
     if (run / run_record.FILE).exists() or (run / "checkpoints").exists():
-        raise ConfigError(f"output_dir={run} already holds a run. Choose another folder for the preview.")
+        raise ConfigError(f"output_dir={run} already holds a run. Choose another folder for {asked}.")
 
 
 def show(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModule, folder: Path) -> None:
@@ -65,9 +68,33 @@ def show(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModule
     _write_picture(datamodule, module, config["seed"], folder / "preview.png")
     lines = [_size(module), *_speed(config, datamodule, module)]
     tell(*_class_table(datamodule, module), *map(cell, lines), cell(f"picture: {folder / 'preview.png'}"))
+    leave_no_run(folder)
+
+
+def leave_no_run(folder: Path) -> None:
+    """Remove what makes a folder look like a run's: the config that Hydra wrote into it."""
     subdir = HydraConfig.get().output_subdir
     if subdir is not None:
         shutil.rmtree(folder / subdir, ignore_errors=True)
+
+
+def trainer_of_steps(config: Mapping[str, Any], callback: pl.Callback, **options: Any) -> pl.Trainer:
+    """Return a trainer of a few steps: one device, no validation, nothing written.
+
+    Args:
+        config: The resolved config.
+        callback: Its only callback.
+        **options: Of Lightning's Trainer, besides and in place of the config's.
+    """
+    fixed = {
+        "limit_val_batches": 0, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+        "devices": 1, "num_nodes": 1, "strategy": "auto", "max_time": None, "num_sanity_val_steps": 0,
+        "fast_dev_run": False, "overfit_batches": 0.0, "enable_model_summary": False, "use_distributed_sampler": False,
+        "check_val_every_n_epoch": 1000,  # a plateau's schedule must not look for a validation score either
+        "default_root_dir": config["output_dir"],
+    }  # fmt: skip
+    trainer: pl.Trainer = build({**config["trainer"], **fixed, **options}, "trainer", callbacks=[callback])
+    return trainer
 
 
 def _write_picture(datamodule: FERDataModule, module: FERModule, seed: int, path: Path) -> None:
@@ -157,14 +184,7 @@ def _speed(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModu
     options = config["trainer"]
     batches = max(1, limited(len(datamodule.train_batches()), options["limit_train_batches"]))
     clock = _Clock()
-    # One device, no validation, nothing written. A plateau's schedule must not look for a validation score either.
-    trainer = build(
-        {**options, "limit_train_batches": min(batches, _STEPS), "limit_val_batches": 0}, "trainer",
-        callbacks=[clock], logger=False, enable_checkpointing=False, enable_progress_bar=False, devices=1,
-        num_nodes=1, strategy="auto", max_epochs=1, max_steps=-1, max_time=None, num_sanity_val_steps=0,
-        fast_dev_run=False, overfit_batches=0.0, check_val_every_n_epoch=1000, enable_model_summary=False,
-        default_root_dir=config["output_dir"], use_distributed_sampler=False,
-    )  # fmt: skip
+    trainer = trainer_of_steps(config, clock, limit_train_batches=min(batches, _STEPS), max_epochs=1, max_steps=-1)
     device = trainer.strategy.root_device
     look = _seconds_of_looking(datamodule, module, device)
     once = 0.0

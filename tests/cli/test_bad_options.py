@@ -105,7 +105,7 @@ def test_deleted_and_new_keys_are_refused_by_name(name: str) -> None:
         if key not in ("data", "against") or command == "train":
             rest = {other: value for other, value in config.items() if other != key}
             missed += [] if f"{key}: is missing" in refusal(rest, command) else [f"~{key}"]
-    for key in ("lr_find", "data.nothing_reads_this", "against.nothing_reads_this", "mixup.alpha", "trainer.logger"):
+    for key in ("lr_search", "data.nothing_reads_this", "against.nothing_reads_this", "mixup.alpha", "trainer.logger"):
         group = key.rpartition(".")[0]
         if group and config.get(group) is None:
             continue
@@ -138,7 +138,7 @@ def test_deleted_and_new_keys_are_refused_by_name(name: str) -> None:
         ("~optimizer.lr", "optimizer.lr is missing: optimizer.lr=..."),
         ("~trainer.enable_progress_bar", "trainer.enable_progress_bar is missing"),
         ("callbacks=[]", "callbacks: is missing. callbacks=[default] is the least"),
-        ("+lr_find=true", "lr_find=true: nothing reads this key."),
+        ("+lr_search=true", "lr_search=true: nothing reads this key."),
         ("+optimizers=3", "optimizers=3: nothing reads this key. Did you mean 'optimizer'?"),
         ("+trainer.logger=false", "trainer.logger: is filled in by the program; leave it out."),
         ("+model.num_classes=7", "model.num_classes: is filled in by the program"),
