@@ -154,6 +154,7 @@ _OPTIONS: dict[str, Rule] = {
     "mixup.cutmix_alpha": Rule("float", at_least=0, at_most=100),
     "data.fit": Rule("Literal['pad', 'crop', 'stretch'] | None"),
     "data.augment_on": Rule("Literal['loader', 'device']"),
+    "data.split_seed": Rule(at_least=0, at_most=2**32 - 1),
     "data.sampler": Rule("Literal['shuffle', 'weighted']"),
     "data.channels": Rule("Literal[1, 3] | None"),
     "data.folds": Rule("int | Literal['loso']", at_least=2),

@@ -56,6 +56,7 @@ class FERDataModule(pl.LightningDataModule):
         refine: An audit's folder: training labels are mixed with the probabilities in it; None to keep them.
         refine_weight: Share of those probabilities in the new labels.
         seed: Seeds carving, order and augmentation.
+        split_seed: Seeds carving in place of ``seed``; None for ``seed``.
         transforms: The ``transforms`` group: augmentation of training images.
 
     Raises:
@@ -92,6 +93,7 @@ class FERDataModule(pl.LightningDataModule):
         refine: str | None = None,
         refine_weight: float = 0.5,
         seed: int = 0,
+        split_seed: int | None = None,
         transforms: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -106,6 +108,7 @@ class FERDataModule(pl.LightningDataModule):
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.batch_size, self.num_workers = batch_size, num_workers
         self.sampler, self.seed = sampler, seed
+        self.split_seed = seed if split_seed is None else split_seed
         if folds != "loso" and (not isinstance(folds, int) or isinstance(folds, bool)):
             raise ConfigError(f"data.folds={folds}: must be a whole number, or loso (leave one subject out).")
         self.exclude, self.fold, self.folds = exclude, fold, folds
@@ -197,7 +200,7 @@ class FERDataModule(pl.LightningDataModule):
                     f"{self.name} has one class alone ({', '.join(samples.classes)}): there is nothing to tell apart. "
                     f"Training needs images of two classes or more."
                 )
-            samples = carve(samples, shares, self.seed, self.name)
+            samples = carve(samples, shares, self.split_seed, self.name)
         samples = select_classes(samples, self.wanted, self.name)
         if self.exclude is not None:
             samples = exclude(samples, Path(self.exclude).expanduser(), self.name)

@@ -66,7 +66,7 @@ class Combined(FERDataModule):
         self.parts: dict[str, FERDataModule] = {}
         for name, node in self.nodes.items():
             with self._named(name):
-                self.parts[name] = build(node, f"data.options.{name}", seed=self.seed)
+                self.parts[name] = build(node, f"data.options.{name}", seed=self.split_seed)
             self.parts[name].select_on_test = self.select_on_test  # then no validation split is carved
         # If one part samples labels from its votes, all do; a sample with a single label always gets it.
         self.draw_targets = any(part.draw_targets for part in self.parts.values())

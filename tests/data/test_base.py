@@ -48,6 +48,14 @@ def test_missing_splits_are_carved_seeded_and_said(caplog: pytest.LogCaptureFixt
     assert not np.array_equal(other.samples.splits, data.samples.splits)
 
 
+def test_runs_of_other_seeds_can_share_carved_splits() -> None:
+    one, two = (Drawn(seed=seed, split_seed=1) for seed in (1, 2))
+    assert np.array_equal(one.samples.splits, two.samples.splits)
+    assert np.array_equal(one.samples.splits, Drawn(seed=1).samples.splits)  # without it the seed decides
+    first, second = (next(iter(data.train_batches())).indices for data in (one, two))
+    assert not np.array_equal(first, second)  # the order stays the seed's
+
+
 def test_exact_copies_stay_on_one_side() -> None:
     for seed in range(5):
         splits = Drawn(seed=seed, val_fraction=0.3, test_fraction=0.3).samples.splits
