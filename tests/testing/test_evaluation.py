@@ -296,10 +296,10 @@ def test_errors(
 
 
 def test_command_line_and_help(trained: Path, command: Run, tmp_path: Path) -> None:
-    done = command(f"ckpt={trained}", "accelerator=cpu", "hydra.run.dir=out", module="fer.test")
+    done = command(f"ckpt={trained}", "accelerator=cpu", "output_dir=new/out", module="fer.test")
     assert done.returncode == 0, done.stderr
     assert "macro F1" in done.stdout
-    assert (tmp_path / "out" / "metrics.json").is_file()
+    assert (tmp_path / "new" / "out" / "metrics.json").is_file()
     assert "fer.test: score a checkpoint" in command("--help", module="fer.test").stdout
 
 

@@ -1,5 +1,5 @@
 // The page from its start: what is loaded, which view is shown.
-import { about, begin, chosen, local, make, model } from "./common.js";
+import { about, begin, chosen, make, model } from "./common.js";
 import * as camera from "./camera.js";
 import * as compare from "./compare.js";
 import * as game from "./game.js";
@@ -35,9 +35,8 @@ try {
   await begin();
   const select = document.getElementById("model");
   select.append(...about.models.map((one, index) => make("option", { value: index + 1 }, `${index + 1}: ${one.name}`)));
-  document.getElementById("private").textContent = local
-    ? "No picture leaves this machine, and none is kept."
-    : `Pictures are sent to ${location.hostname} alone, and none is kept.`;
+  document.getElementById("private").textContent =
+    `Pictures go to the program at ${location.host} alone, which keeps none and sends none on.`;
   for (const view of Object.values(views)) view.prepare();
   select.addEventListener("change", () => {
     told();
