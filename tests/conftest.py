@@ -133,7 +133,7 @@ def train_here(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch)
 
     Much faster than :func:`command`, which imports torch anew; errors come as exit codes and printed text all the same.
     """
-    with _in_process(tmp_path, cache_dir, monkeypatch) as run:
+    with in_process(tmp_path, cache_dir, monkeypatch) as run:
 
         def train(*args: str, name: str = "run") -> Path:
             resumed = any(arg.startswith(("resume=", "ckpt=")) for arg in args)
@@ -147,12 +147,13 @@ def train_here(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def run_here(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """Return a function that runs any command of ours in this process: ``run_here("fer.test", "ckpt=...")``."""
-    with _in_process(tmp_path, cache_dir, monkeypatch) as run:
+    with in_process(tmp_path, cache_dir, monkeypatch) as run:
         yield run
 
 
 @contextmanager
-def _in_process(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+def in_process(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Give the block a function that runs a command of ours here, as :func:`run_here` does for a test."""
     import importlib
     import logging
 

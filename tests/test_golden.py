@@ -126,7 +126,7 @@ def write(release: str, folder: Path, run: Callable[..., Path]) -> None:
 if __name__ == "__main__":
     import tempfile
 
-    from conftest import _in_process
+    from conftest import in_process
 
     import fer
 
@@ -135,7 +135,7 @@ if __name__ == "__main__":
     with (
         tempfile.TemporaryDirectory() as temporary,
         pytest.MonkeyPatch.context() as patch,
-        _in_process(Path(temporary), Path(temporary, "cache"), patch) as run_it,
+        in_process(Path(temporary), Path(temporary, "cache"), patch) as run_it,
     ):
 
         def run_command(*args: str, name: str = "run") -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, Run
+from conftest import TINY, Run, in_process
 from fakes import write_fer2013_csv, write_image, write_kaggle_folders
 from sklearn import metrics as sk
 
@@ -30,22 +30,11 @@ def predictions(folder: Path, split: str | None = None) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """Train once for the whole file: on the drawn faces, in a process of its own."""
-    import os
-    import subprocess
-    import sys
-
-    from conftest import REPO
-
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train once for the whole file, on the drawn faces."""
     folder = tmp_path_factory.mktemp("trained")
-    environment = {**os.environ, "FER_CACHE": str(folder / "cache"), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "fer.train", *TINY, f"hydra.run.dir={folder}/run"],
-        env=environment, cwd=folder, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
+    with pytest.MonkeyPatch.context() as patch, in_process(folder, folder / "cache", patch) as run:
+        return run("fer.train", *TINY, name="run")
 
 
 def test_its_folder_where_no_data_are_named(trained: Path, run_here: Here, tmp_path: Path) -> None:
