@@ -50,10 +50,9 @@ class Augment:
             if not isinstance(step, A.BasicTransform | A.BaseCompose):
                 raise ConfigError(f"transforms.{name}._target_={node['_target_']} is not an albumentations transform.")
             self.named[name] = step
-        self.steps = list(self.named.values())
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.named)
 
     def __call__(self, images: UInt8Images, seed: Sequence[int]) -> UInt8Images:
         """Augment a batch.
@@ -67,12 +66,12 @@ class Augment:
         """
         generator = np.random.default_rng(seed)
         python_random = random.Random(int(generator.integers(2**63)))
-        for step in self.steps:
+        for step in self.named.values():
             step.set_random_state(generator, python_random)
         grey = images.ndim == 3
         out = []
         for image in images[..., None] if grey else images:
-            for step in self.steps:
+            for step in self.named.values():
                 image = step(image=image)["image"]
             out.append(image)
         batch = np.stack(out)
