@@ -10,7 +10,7 @@ from fer.errors import ConfigError
 from fer.models.checks import rehearsal
 from fer.scores.protocol import SELECTED_ON_TEST
 from fer.training.module import FERModule
-from fer.training.trackers import add_figure, show_figures
+from fer.training.trackers import add_figure, shows_figures
 
 
 class ConfusionMatrixPicture(pl.Callback):
@@ -19,7 +19,7 @@ class ConfusionMatrixPicture(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the matrix that the module keeps."""
         assert isinstance(pl_module, FERModule)
-        if not show_figures(trainer) or pl_module.val_confusion is None or trainer.sanity_checking:
+        if not shows_figures(trainer) or pl_module.val_confusion is None or trainer.sanity_checking:
             return
         from fer.plots.figures import confusion_figure  # matplotlib would delay the first step
 
@@ -49,7 +49,7 @@ class SampleGrid(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Draw the grid once, after the run's first step."""
-        if trainer.current_epoch > 0 or self._drawn or not show_figures(trainer):
+        if trainer.current_epoch > 0 or self._drawn or not shows_figures(trainer):
             return
         self._drawn = True
         from fer.plots.figures import sample_figure

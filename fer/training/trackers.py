@@ -48,7 +48,7 @@ class RunOfMLflow(MLFlowLogger):
             self._kept.write_text(f"{self.run_id}\n")
 
 
-def show_figures(trainer: pl.Trainer) -> bool:
+def shows_figures(trainer: pl.Trainer) -> bool:
     """Say whether a figure would be seen: in the first process, by a logger that shows some."""
     return trainer.is_global_zero and any(isinstance(logger, _WITH_FIGURES) for logger in trainer.loggers)
 
