@@ -22,39 +22,32 @@ def audit(cfg: "DictConfig") -> None:
     config = settled(cfg)
     if config.get("data") is None:
         raise ConfigError("data: which dataset? For example data=fer2013 data.root=<folder>, or data=synthetic.")
-    # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
-    from fer import environment
-
-    environment.check()
+    # Imported here, so that a mistake in the command is reported before the seconds that these take.
     from pathlib import Path
 
-    import numpy as np
-
-    from fer.auditing import appearance, copies, exclusions, out_of_fold, report, suspect_labels
-    from fer.build import build
+    from fer.auditing import reading
     from fer.files import run_folder
-    from fer.framing import measure
-    from fer.progress import step
 
     run = Path(config["output_dir"])
     run_folder.refuse_used(run, "audit.json")
-    environment.quieten(first=True)
 
     # The data, with the splits that they have on disk.
-    datamodule = build(config["data"], "data", seed=config["seed"])
-    datamodule.use_own_splits()
-    samples = appearance.in_a_split(datamodule.samples, datamodule.cache_dir)
-    other = None
-    if config.get("against"):
-        against = build(config["against"], "against", seed=config["seed"])
-        against.use_own_splits()
-        other = appearance.in_a_split(against.samples, against.cache_dir)
-    report.describe(datamodule.name, samples, against.name if other else None, other)
+    nodes = {where: config[where] for where in ("data", "against") if config.get(where)}
+    datasets = reading.read(nodes, config["seed"])
+    data, against = datasets["data"], datasets.get("against")
+    samples, other = data.samples, against.samples if against else None
+
+    # Not before: for a moment there are two processes.
+    import numpy as np
+
+    from fer.auditing import appearance, copies, exclusions, out_of_fold, report, suspect_labels
+    from fer.framing import measure
+    from fer.progress import step
+
+    report.describe(data.name, samples, against.name if against else None, other)
 
     with step("brightness, contrast, sizes"):
-        looks = appearance.look(
-            samples, datamodule.name, config["dark"], config["bright"], getattr(datamodule, "root", None)
-        )
+        looks = appearance.look(samples, data.name, config["dark"], config["bright"], data.root)
     with step(f"{config['copies']} copies"):
         found = copies.find(samples.images, config["copies"] == "near", config["similarity"])
     across = None
@@ -63,7 +56,7 @@ def audit(cfg: "DictConfig") -> None:
             across = copies.find_across(samples.images, other.images, config["copies"] == "near", config["similarity"])
     framing = None
     if config["framing"]:
-        framing = measure.told(samples.images, np.arange(len(samples)), datamodule.fit)
+        framing = measure.told(samples.images, np.arange(len(samples)), data.fit)
     suspects = None
     if config["suspect_labels"]:
         with step("labels that look wrong"):
@@ -71,22 +64,20 @@ def audit(cfg: "DictConfig") -> None:
                 probabilities = suspect_labels.read_probabilities(Path(config["probabilities"]).expanduser(), samples)
             else:
                 probabilities = out_of_fold.out_of_fold(
-                    samples, found.groups, config["folds"], config["seed"], datamodule.cache_dir
+                    samples, found.groups, config["folds"], config["seed"], data.cache_dir
                 )
             suspects = suspect_labels.find(probabilities, samples.labels)
     training = None
     if config["refine"]:
         with step("probabilities of the training images"):
-            training = out_of_fold.of_training(
-                samples, found.groups, config["folds"], config["seed"], datamodule.cache_dir
-            )
+            training = out_of_fold.of_training(samples, found.groups, config["folds"], config["seed"], data.cache_dir)
     reasons = exclusions.reasons(samples, looks, found, across, suspects)
     left_out = exclusions.choose(reasons, samples.splits, config["exclude"], config["exclude_from"])
 
     with step("report"):
         findings = report.Findings(
-            datamodule.name, samples, looks, found, suspects, left_out,
-            against.name if other else "", other, across, framing, training,
+            data.name, samples, looks, found, suspects, left_out,
+            against.name if against else "", other, across, framing, training,
         )  # fmt: skip
         counts = report.write(run, config, findings)
     report.print_tables(counts, run)

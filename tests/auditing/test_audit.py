@@ -55,12 +55,21 @@ def audited(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
     folder = tmp_path_factory.mktemp("audit")
     environment = {**os.environ, "FER_CACHE": str(folder / "cache"), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+    # At its end, what `python -m fer.audit` has imported.
+    module = (
+        "import atexit, runpy, sys; atexit.register(lambda: print('heavy:', {'torch', 'sklearn'} & set(sys.modules)));"
+        "runpy.run_module('fer.audit', run_name='__main__', alter_sys=True)"
+    )
     done = subprocess.run(
-        [sys.executable, "-m", "fer.audit", "data=folder", f"data.root={planted}", f"hydra.run.dir={folder / 'out'}"],
+        [sys.executable, "-c", module, "data=folder", f"data.root={planted}", f"hydra.run.dir={folder / 'out'}"],
         cwd=folder, env={**environment, "COLUMNS": "200"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "out", done.stdout
+
+
+def test_torch_is_gone_with_the_process_that_reads(audited: tuple[Path, str]) -> None:
+    assert audited[1].splitlines()[-1] == "heavy: {'sklearn'}", "its imports take more memory than 36,000 images"
 
 
 def test_counts(audited: tuple[Path, str]) -> None:
