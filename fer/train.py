@@ -66,6 +66,11 @@ def train(cfg: "DictConfig") -> float | None:
         from fer.training import lr_finder, preview  # with matplotlib, which would delay a training
 
         preview.refuse(config)
+    if search := config["data"]["batch_size"] == "auto":
+        from fer.training import batch_finder
+
+        batch_finder.refuse(config)
+        config["data"]["batch_size"] = 1  # until it is found
     first = not launch.is_child()
     environment.quieten(first)
     config["trainer"]["precision"] = precision.settle(config["trainer"]["precision"], config["trainer"]["accelerator"])
@@ -83,9 +88,7 @@ def train(cfg: "DictConfig") -> float | None:
     # Data.
     datamodule = build(config["data"], "data", seed=config["seed"], transforms=config["transforms"])
     datamodule.setup("fit")
-    run_check.refuse_too_short(
-        config["trainer"], len(datamodule.train_batches()), -(-len(datamodule.rows("val")) // datamodule.batch_size)
-    )
+    run_check.refuse_too_short(config["trainer"], *datamodule.batches())
     classes = datamodule.classes
     monitored = config["monitor"].partition("/f1/")[2]
     if monitored and monitored not in classes:
@@ -126,6 +129,10 @@ def train(cfg: "DictConfig") -> float | None:
         teaching.attach(module, config, (config["model"], loss))
     if config["compile"]:
         module.net.compile()  # in place: unlike torch.compile(net) it leaves the state dict's keys alone
+    if search:
+        config["data"]["batch_size"] = datamodule.batch_size = batch_finder.find(config, datamodule, module)
+        run_check.refuse_too_short(config["trainer"], *datamodule.batches())
+        run_record.add_to_command(f"data.batch_size={datamodule.batch_size}")  # so that no resumed run searches again
     if look_first:
         with together.watched():  # the others are done, and not gone
             if first:

@@ -53,9 +53,10 @@ def is_left_to_the_first(command: str) -> bool:
 def wrong(config: Mapping[str, Any]) -> list[str]:
     """Name a launcher that would have no effect, and what contradicts the one that has started this."""
     trainer = config.get("trainer")
+    problems = _unused() + _no_search(config)
     if not isinstance(trainer, Mapping):
-        return _unused()
-    return _unused() + _other_number(trainer) + _unequal_shares(config)
+        return problems
+    return problems + _other_number(trainer) + _unequal_shares(config)
 
 
 def _unused() -> list[str]:
@@ -112,6 +113,29 @@ def _unequal_shares(config: Mapping[str, Any]) -> list[str]:
         f"data.batch_size={size} is the global batch and must be a multiple of the number of devices ({world}), for "
         f"example {max(1, size // world) * world}."
     ]
+
+
+def _no_search(config: Mapping[str, Any]) -> list[str]:
+    """Name what leaves nobody to search for the largest batch, or no memory of its own to fill."""
+    asked = [key for key in ("data", "against") if (config.get(key) or {}).get("batch_size") == "auto"]
+    trainer = config.get("trainer") or {}
+    strategy = str(trainer.get("strategy", "auto"))
+    if not asked:
+        return []
+    if not trainer:
+        why = "only a training searches, and keeps in its config what it finds."
+    elif config.get("ckpt"):
+        why = "a run goes on with the batch size that it has; leave it out, or name a number."
+    elif (kind := trainer.get("accelerator")) not in ("auto", "gpu", "cuda"):
+        why = f"with trainer.accelerator={kind} the memory is the whole machine's, which a search would fill."
+    elif (launcher := ranks.place().launcher) or (trainer.get("num_nodes") or 1) > 1:
+        where = f"of {launcher}" if launcher else "on several machines"
+        why = f"processes {where} would each find a number of their own. Let one process find it, on one GPU."
+    elif strategy not in ("auto", "ddp", "ddp_find_unused_parameters_true"):
+        why = f"with trainer.strategy={strategy} no GPU's memory is like that of the one which would search."
+    else:
+        return []
+    return [f"{key}.batch_size=auto: {why} A number: {key}.batch_size=64." for key in asked]
 
 
 def _devices(trainer: Mapping[str, Any]) -> int | None:

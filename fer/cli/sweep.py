@@ -1,7 +1,7 @@
 """A sweep around its jobs: its folder, jobs that go on or have failed, and the table when it ends."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -80,6 +80,9 @@ def take_up(cfg: DictConfig) -> float | None:
     before = run_record.read(run)
     if before is None or cfg.ckpt is not None:
         return None
+    if cfg.data.batch_size == "auto" and before.data is not None:  # it was found then
+        cfg.data.batch_size = before.data["batch_size"]
+        run_record.add_to_command(f"data.batch_size={cfg.data.batch_size}")
     composed = HydraConfig.get()
     now = run_record.of_this_command({"data": None})
     if set(before.overrides) != set(now.overrides):
@@ -99,9 +102,7 @@ def take_up(cfg: DictConfig) -> float | None:
     print(f"job {composed.job.num}: begun before, {'going on' if checkpoint else 'starting it again'}", flush=True)
     if checkpoint is not None:
         cfg.ckpt = str(checkpoint.resolve())
-        job = cast(DictConfig, HydraConfig.instance().cfg)
-        with flag_override(job, "readonly", False):  # for the job's other processes
-            composed.overrides.task.append(f"ckpt={quote(cfg.ckpt)}")
+        run_record.add_to_command(f"ckpt={quote(cfg.ckpt)}")
     return None
 
 

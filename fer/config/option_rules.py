@@ -158,7 +158,7 @@ _OPTIONS: dict[str, Rule] = {
     "data.sampler": Rule("Literal['shuffle', 'weighted']"),
     "data.channels": Rule("Literal[1, 3] | None"),
     "data.folds": Rule("int | Literal['loso']", at_least=2),
-    "data.batch_size": Rule(at_least=1),
+    "data.batch_size": Rule("int | Literal['auto']", at_least=1),
     "data.num_workers": Rule(at_least=0, at_most=max(64, 4 * (os.cpu_count() or 1))),
     "data.image_size": Rule(at_least=1, at_most=4096),
     "data.mean": Rule(at_least=0, at_most=1),

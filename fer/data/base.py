@@ -238,6 +238,10 @@ class FERDataModule(pl.LightningDataModule):
         """Return the number of images of each class in a split, int64 of shape (C,)."""
         return np.bincount(self.samples.labels[self.rows(split)], minlength=len(self.classes))
 
+    def batches(self) -> tuple[int, int]:
+        """Return the number of batches of the training and of the validation split."""
+        return len(self.train_batches()), -(-len(self.rows("val")) // self.batch_size)
+
     @property
     def input_options(self) -> dict[str, Any]:
         """What :func:`fer.models.preprocessing.resolve` needs to know of the data."""

@@ -12,10 +12,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import ListConfig, read_write
 
 from fer.compat import parse_override
 from fer.config import moved
@@ -78,6 +79,13 @@ def of_this_command(config: Mapping[str, Any]) -> RunRecord:
         choices={str(group): choice for group, choice in composed.runtime.choices.items() if "/" not in str(group)},
         data=absolute(config["data"]),
     )
+
+
+def add_to_command(override: str) -> None:
+    """Add what has been found to the overrides of this command: its other processes, and its record, go by them."""
+    task = cast(ListConfig, HydraConfig.get().overrides.task)
+    with read_write(task):
+        task.append(override)
 
 
 def absolute(node: Any, key: str = "") -> Any:

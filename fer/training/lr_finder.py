@@ -25,7 +25,7 @@ _SMOOTHING = 0.9  # share of the earlier steps in the average
 _DIVERGED = 3.0  # times the lowest average loss ends the test
 _BURN_IN = 10  # steps without a say: the average is of few
 _AROUND = 9  # steps over which the slope is averaged: single ones are noise
-_CONSTANT = {"_target_": "torch.optim.lr_scheduler.ConstantLR", "factor": 1.0, "interval": "epoch"}
+CONSTANT = {"_target_": "torch.optim.lr_scheduler.ConstantLR", "factor": 1.0, "interval": "epoch"}
 
 
 class RangeTest(NamedTuple):
@@ -79,7 +79,7 @@ def find(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModule
         datamodule: The data.
         module: The network as it would be trained. Its weights are spent.
     """
-    module.hparams["scheduler"] = dict(_CONSTANT)
+    module.hparams["scheduler"] = dict(CONSTANT)
     ramp = _Ramp(float(config["optimizer"]["lr"]))
     trainer = trainer_of_steps(config, ramp, max_steps=_STEPS, max_epochs=-1, accumulate_grad_batches=1)
     try:
