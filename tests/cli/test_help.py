@@ -51,7 +51,7 @@ def test_help_names_every_group_and_option(printed) -> None:
 
 def test_help_explains_keys_with_the_comments_of_the_chosen_options(printed) -> None:
     text = printed("train", "--help", "model=timm", "model.name=resnet18", "optimizer.lr=0.25", "data=fer2013")
-    assert re.search(r"^  data.batch_size=64 +global: shared by all devices$", text, flags=re.M)
+    assert re.search(r"^  data.batch_size=64 +of all devices; auto: the largest that fits \(GPU\)$", text, flags=re.M)
     assert "optimizer.lr=0.25  " in text
     assert "model=timm " in text
     assert re.search(r"^  name=fer2013-timm", text, flags=re.M), "a value that refers to others is filled in"
