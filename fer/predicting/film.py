@@ -14,15 +14,20 @@ from fer.predicting.faces import FaceEmotion
 from fer.predicting.photographs import PICTURES, free_name
 
 if TYPE_CHECKING:
-    from fer.predicting.videos import Frame
+    from fer.predicting.reading import Frame
 
 log = logging.getLogger(__name__)
 
 _MEASURED = 8  # frames by which a camera's rate is measured
+_HIGHEST = 120.0  # frames a second of an annotated video
+_LONGEST = 600.0  # seconds for which a frame is shown at most: more is a fault in the times
 
 
 class Film:
     """An annotated video, opened with its first frames.
+
+    OpenCV writes even rates alone: each frame is shown until the next one is due, to the nearest frame of that rate;
+    of two that fall together the first is shown.
 
     Args:
         folder: That of the prediction.
@@ -34,46 +39,61 @@ class Film:
     def __init__(self, folder: Path, name: Path | str, rate: float, live: bool) -> None:
         self.folder, self.name, self.rate, self.live = folder / PICTURES, name, rate, live
         self._writer: cv2.VideoWriter | None = None
-        self._first: list[npt.NDArray[np.uint8]] = []
+        self._first: list[tuple[float, npt.NDArray[np.uint8]]] = []
         self._size = (0, 0)
+        self._written = 0
+        self._zero = 0.0  # time of the first frame, moved on by what is cut out
+        self._last: npt.NDArray[np.uint8] | None = None
 
     def write(self, frame: "Frame", faces: Sequence[FaceEmotion], tracks: Sequence[int | None]) -> None:
         """Add a frame."""
         image = drawing.annotated(frame.image, faces, tracks)
-        if self._writer is None:
-            self._first.append(image)
-            if self.live and len(self._first) < _MEASURED:
-                return  # a camera's own word for its rate is not to be trusted: measured
-            rate = (len(self._first) - 1) / frame.seconds if self.live and frame.seconds > 0 else self.rate
-            self._begin(image, rate)
+        if self._writer is not None:
+            self._add(frame.seconds, image)
             return
-        self._add(image)
+        self._first.append((frame.seconds, image))
+        if self.live and len(self._first) < _MEASURED:
+            return  # a camera's own word for its rate is not to be trusted: measured
+        if self.live and frame.seconds > 0:
+            self.rate = (len(self._first) - 1) / frame.seconds
+        self._begin(image)
 
-    def _begin(self, image: npt.NDArray[np.uint8], rate: float) -> None:
+    def _begin(self, image: npt.NDArray[np.uint8]) -> None:
         path = free_name(self.folder, self.name, ".mp4")
-        rate = round(float(np.clip(rate, 1, 120)), 2)  # MPEG-4 knows no finer steps
+        rate = self.rate if self.rate <= _HIGHEST else _HIGHEST / 2  # above, a clock's steps, or what no screen shows
+        self.rate = round(max(rate, 1.0), 2)  # MPEG-4 knows no finer steps
         self._size = image.shape[1] // 2 * 2, image.shape[0] // 2 * 2  # which most players want even
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
             log.warning("%s: %s; no annotated video is written.", str(self.folder), str(error.strerror))
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, self._size)  # type: ignore[attr-defined]
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), self.rate, self._size)  # type: ignore[attr-defined]
         if not self._writer.isOpened():
             log.warning("%s: OpenCV cannot write this video; the table is written all the same.", str(path))
         for one in self._first:
-            self._add(one)
+            self._add(*one)
         self._first = []
 
-    def _add(self, image: npt.NDArray[np.uint8]) -> None:
+    def _add(self, seconds: float, image: npt.NDArray[np.uint8]) -> None:
         assert self._writer is not None
         width, height = self._size
         if image.shape[0] < height or image.shape[1] < width:
             image = np.asarray(cv2.resize(image, self._size), np.uint8)
-        self._writer.write(cv2.cvtColor(image[:height, :width], cv2.COLOR_RGB2BGR))
+        if self._last is None:
+            self._zero = seconds
+        self._zero = max(self._zero, seconds - self._written / self.rate - _LONGEST)
+        due = round((seconds - self._zero) * self.rate)
+        while self._last is not None and self._written < due:
+            self._writer.write(self._last)
+            self._written += 1
+        if self._written <= due:
+            self._last = np.asarray(cv2.cvtColor(image[:height, :width], cv2.COLOR_RGB2BGR), np.uint8)
+            self._writer.write(self._last)
+            self._written += 1
 
     def close(self) -> None:
         """End the video."""
         if self._first:
-            self._begin(self._first[0], self.rate)
+            self._begin(self._first[0][1])
         if self._writer is not None:
             self._writer.release()

@@ -44,6 +44,7 @@ class Told:
     faces: int = 0
     empty: int = 0
     failed: int = 0
+    without_times: int = 0
 
     def face(self, path: Path, face: FaceEmotion) -> None:
         """Say what a face shows."""
@@ -63,6 +64,12 @@ class Told:
         """Say that a file cannot be used."""
         self.failed += 1
         _say(logging.WARNING, f"{path}: {error}", self.failed)
+
+    def timeless(self, path: Path | str, missing: int, frames: int, rate: float) -> None:
+        """Say that a video does not tell when some of its frames are shown."""
+        self.without_times += 1
+        line = f"{path}: {missing:,} of {frames:,} frames have no time of their own; each is put 1/{rate:g} s after the"
+        _say(logging.WARNING, f"{line} one before.", self.without_times)
 
 
 def _say(level: int, line: str, count: int) -> None:

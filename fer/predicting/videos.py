@@ -1,11 +1,7 @@
 """Videos and cameras: faces found now and then, followed in between, tracked, and classified in batches of frames."""
 
 import logging
-import queue
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,15 +17,14 @@ from fer.predicting.film import Film
 from fer.predicting.model import Model
 from fer.predicting.photographs import Told
 from fer.predicting.pictures import Picture
+from fer.predicting.reading import Frame, Reader
 from fer.predicting.record import Record
 from fer.predicting.sources import open_video
 from fer.predicting.tracks import Smoothing, Tracks, follow
 
 log = logging.getLogger(__name__)
 
-_WAITING = 4  # frames that are decoded ahead
 _TOGETHER = 8  # frames whose faces go through the network together
-_RATE = 25.0  # frames a second where a video does not say
 
 
 @dataclass(frozen=True)
@@ -49,89 +44,6 @@ class Options:
     seconds: float | None
     annotated: bool
     min_confidence: float
-
-
-class Frame(NamedTuple):
-    """One frame."""
-
-    number: int
-    """From 0."""
-    seconds: float
-    image: npt.NDArray[np.uint8]
-    """RGB, uint8 of shape (H, W, 3)."""
-    faces: list[Face] | None
-    """What a detector found; None if it did not look."""
-
-
-class _Reader:
-    """Decodes frames, and looks for faces in some, in a thread of its own.
-
-    Args:
-        capture: The open video or camera.
-        live: Whether it is a camera, whose frames have the clock's time.
-        model: Its detector is used.
-        options: How.
-    """
-
-    def __init__(self, capture: cv2.VideoCapture, live: bool, model: Model, options: Options) -> None:
-        self.rate = capture.get(cv2.CAP_PROP_FPS)
-        self.rate = self.rate if 0 < self.rate <= 1000 else _RATE
-        self.promised = 0 if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self.gone = ""  # why a camera gives no more frames
-        self._capture, self._live, self._model, self._options = capture, live, model, options
-        self._frames: queue.Queue[Frame | BaseException | None] = queue.Queue(_WAITING)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        try:
-            begun = time.monotonic()
-            number = 0
-            while not self._stop.is_set():
-                good, image = self._capture.read()
-                seconds = time.monotonic() - begun if self._live else number / self.rate
-                if not good or image is None:
-                    if self._live:
-                        self.gone = (
-                            f"gives no more frames after {seconds:.1f} s: unplugged, or taken by another program"
-                        )
-                    break
-                if self._options.seconds and seconds >= self._options.seconds:
-                    break
-                rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-                detector = self._model.detector
-                looks = detector is not None and number % self._options.detect_every == 0
-                self._put(Frame(number, seconds, rgb, detector.detect(rgb) if detector and looks else None))
-                number += 1
-            self._put(None)
-        except BaseException as error:  # to be raised where frames are taken
-            self._put(error)
-        finally:
-            self._capture.release()
-
-    def _put(self, item: Frame | BaseException | None) -> None:
-        while not self._stop.is_set():
-            with suppress(queue.Full):
-                self._frames.put(item, timeout=0.2)
-                return
-
-    def __iter__(self) -> Iterator[Frame]:
-        while not self._stop.is_set():  # closed from elsewhere, no further frame comes
-            try:
-                item = self._frames.get(timeout=0.2)
-            except queue.Empty:
-                continue
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def close(self) -> None:
-        """End the thread."""
-        self._stop.set()
-        self._thread.join(timeout=5)
 
 
 class Seen(NamedTuple):
@@ -167,7 +79,7 @@ def run(
     """
     name = f"camera {source}" if isinstance(source, int) else source
     try:
-        reader = _Reader(open_video(source), isinstance(source, int), model, options)
+        reader = _reader(model, source, options)
     except ConfigError as error:
         if isinstance(source, int):
             raise
@@ -186,7 +98,8 @@ def run(
                     film.write(*seen)
             record.flush()
             frames += len(waiting)
-            tick(frames, reader.promised)
+            if waiting:
+                tick(frames, reader.due(frames, waiting[-1].frame.seconds))
     except KeyboardInterrupt:
         if not isinstance(source, int):
             raise
@@ -195,8 +108,9 @@ def run(
         reader.close()
         if film:
             film.close()
-    fault = reader.gone or _ended_early(frames, reader.promised, options, reader.rate)
-    if fault:
+    if missing := reader.times.missing:
+        told.timeless(name, missing, frames, reader.rate)
+    if fault := reader.fault(frames):
         told.fault(name, fault)
     elif record.faces == before:
         told.nobody(name)
@@ -222,7 +136,7 @@ class Watch:
 
     def __init__(self, model: Model, path: Path, options: Options) -> None:
         self._model, self._options = model, options
-        self._reader = _Reader(open_video(path), False, model, options)
+        self._reader = _reader(model, path, options)
         self.rate, self.promised = self._reader.rate, self._reader.promised
 
     def __iter__(self) -> Iterator[Seen]:
@@ -232,22 +146,19 @@ class Watch:
 
     def fault(self, frames: int) -> str:
         """Say that a video of which so many frames were seen ended before its own end; nothing if it did not."""
-        return _ended_early(frames, self.promised, self._options, self.rate)
+        return self._reader.fault(frames)
 
     def close(self) -> None:
         """End the reading, at any time."""
         self._reader.close()
 
 
-def _ended_early(frames: int, promised: int, options: Options, rate: float) -> str:
-    """Say that a video ended before its own end; containers' counts may be a little off."""
-    due = min(promised, int((options.seconds or np.inf) * rate)) if options.seconds else promised
-    if not frames:
-        return "no frame of it can be read"
-    return f"ends at frame {frames:,} of {promised:,}: cut off or damaged" if frames < 0.95 * due - 2 else ""
+def _reader(model: Model, source: Path | int, options: Options) -> Reader:
+    live = isinstance(source, int)
+    return Reader(open_video(source), live, model.detector, options.detect_every, options.seconds)
 
 
-def _placed(model: Model, reader: _Reader) -> Iterator[_Placed]:
+def _placed(model: Model, reader: Reader) -> Iterator[_Placed]:
     """Yield each frame with its faces: those found in it, or else those of the frame before, followed."""
     tracks, faces = Tracks(), list[Face]()
     numbers: list[int | None] = []
@@ -267,7 +178,7 @@ def _placed(model: Model, reader: _Reader) -> Iterator[_Placed]:
         yield _Placed(frame, faces, numbers)
 
 
-def _together(model: Model, reader: _Reader) -> Iterator[list[_Placed]]:
+def _together(model: Model, reader: Reader) -> Iterator[list[_Placed]]:
     """Yield frames by several, whose faces go through the network together; what stops the reading comes after them."""
     waiting: list[_Placed] = []
     try:

@@ -18,7 +18,7 @@ from PIL import Image
 from fer.errors import ConfigError
 from fer.framing import detectors
 from fer.framing.face import Face
-from fer.predicting import photographs, sources, videos
+from fer.predicting import photographs, sources
 from fer.predicting.record import Record
 from fer.predicting.tracks import Smoothing, Tracks, follow
 
@@ -284,14 +284,6 @@ def test_a_camera_that_goes_away(
     assert file["file"] == "camera 0"
     assert file["error"].startswith("gives no more frames after 0.")
     assert (out / "annotated" / "camera_0.mp4").is_file()
-
-
-def test_a_video_that_is_cut_off(run: Path, run_here: Here, tmp_path: Path, bright: None) -> None:
-    assert videos._ended_early(50, 100, videos.Options(1, 0, None, False, 0), 20) == (
-        "ends at frame 50 of 100: cut off or damaged"
-    )
-    assert not videos._ended_early(20, 100, videos.Options(1, 0, 1.0, False, 0), 20), "which was asked for"
-    assert not videos._ended_early(99, 100, videos.Options(1, 0, None, False, 0), 20)
 
 
 def test_a_video_that_was_stopped_begins_anew(tmp_path: Path, run: Path, run_here: Here, bright: None,
