@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fer.files.atomic import if_possible
 from fer.predicting import drawing
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.photographs import PICTURES, free_name
@@ -24,7 +25,7 @@ _LONGEST = 600.0  # seconds for which a frame is shown at most: more is a fault 
 
 
 class Film:
-    """An annotated video, opened with its first frames.
+    """An annotated video, opened with its first frames; it gets its name when it is whole.
 
     OpenCV writes even rates alone: each frame is shown until the next one is due, to the nearest frame of that rate;
     of two that fall together the first is shown.
@@ -38,6 +39,7 @@ class Film:
 
     def __init__(self, folder: Path, name: Path | str, rate: float, live: bool) -> None:
         self.folder, self.name, self.rate, self.live = folder / PICTURES, name, rate, live
+        self._part = self.folder / ".unfinished.mp4"
         self._writer: cv2.VideoWriter | None = None
         self._first: list[tuple[float, npt.NDArray[np.uint8]]] = []
         self._size = (0, 0)
@@ -59,7 +61,6 @@ class Film:
         self._begin(image)
 
     def _begin(self, image: npt.NDArray[np.uint8]) -> None:
-        path = free_name(self.folder, self.name, ".mp4")
         rate = self.rate if self.rate <= _HIGHEST else _HIGHEST / 2  # above, a clock's steps, or what no screen shows
         self.rate = round(max(rate, 1.0), 2)  # MPEG-4 knows no finer steps
         self._size = image.shape[1] // 2 * 2, image.shape[0] // 2 * 2  # which most players want even
@@ -67,9 +68,9 @@ class Film:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
             log.warning("%s: %s; no annotated video is written.", str(self.folder), str(error.strerror))
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), self.rate, self._size)  # type: ignore[attr-defined]
+        self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter_fourcc(*"mp4v"), self.rate, self._size)  # type: ignore[attr-defined]
         if not self._writer.isOpened():
-            log.warning("%s: OpenCV cannot write this video; the table is written all the same.", str(path))
+            log.warning("%s: OpenCV cannot write this video; the table is written all the same.", str(self._part))
         for one in self._first:
             self._add(*one)
         self._first = []
@@ -91,9 +92,20 @@ class Film:
             self._writer.write(self._last)
             self._written += 1
 
-    def close(self) -> None:
-        """End the video."""
+    def close(self, whole: bool) -> None:
+        """End the video.
+
+        Args:
+            whole: Whether all that is filmed was written; else it is removed.
+        """
         if self._first:
             self._begin(self._first[0][1])
-        if self._writer is not None:
-            self._writer.release()
+        if self._writer is None:
+            return
+        self._writer.release()
+        if self._part.exists():
+            with if_possible(self._part):
+                if whole:
+                    self._part.rename(free_name(self.folder, self.name, ".mp4"))
+                else:
+                    self._part.unlink()

@@ -70,6 +70,9 @@ class Reader:
         detector: What finds faces; None if nothing looks for them.
         detect_every: It looks in each so many-th frame.
         limit: End after so many seconds; None for the end.
+        begin: Number of the frame from which on faces are looked for. Those before are decoded all the same, since
+            leaps are not exact in every container; the last of them alone is given.
+        earlier: Whether all frames before are given, too.
 
     Attributes:
         rate: Frames a second, as the container says; of a varying rate it may be the clock's steps (1000).
@@ -79,15 +82,17 @@ class Reader:
     """
 
     def __init__(
-        self, capture: cv2.VideoCapture, live: bool, detector: Detector | None, detect_every: int, limit: float | None
-    ) -> None:
+        self, capture: cv2.VideoCapture, live: bool, detector: Detector | None, detect_every: int, limit: float | None,
+        begin: int = 0, earlier: bool = False,
+    ) -> None:  # fmt: skip
         self.rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate = self.rate if 0 < self.rate <= 1000 else _RATE
         self.promised = 0 if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.times = Times(self.rate)
         self.gone = ""
         self._capture, self._live, self._detector = capture, live, detector
-        self._every, self._limit = detect_every, limit
+        self._every, self._limit, self._begin = detect_every, limit, begin
+        self._wanted = 0 if earlier else begin - 1
         self._frames: queue.Queue[Frame | BaseException | None] = queue.Queue(_WAITING)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -98,20 +103,25 @@ class Reader:
             begun = time.monotonic()
             number = 0
             while not self._stop.is_set():
-                good, image = self._capture.read()
-                if not good or image is None:
+                image = None
+                if number >= self._wanted:
+                    good, image = self._capture.read()
+                    good = good and image is not None
+                else:
+                    good = self._capture.grab()
+                if not good:
                     if self._live:
                         after = time.monotonic() - begun
                         self.gone = f"gives no more frames after {after:.1f} s: unplugged, or taken by another program"
                     break
-                seconds = (
-                    time.monotonic() - begun if self._live else self.times(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-                )
+                given = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+                seconds = time.monotonic() - begun if self._live else self.times(given)
                 if self._limit and seconds >= self._limit:
                     break
-                rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-                looks = self._detector is not None and number % self._every == 0
-                self._put(Frame(number, seconds, rgb, self._detector.detect(rgb) if self._detector and looks else None))
+                if image is not None:
+                    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+                    detector = self._detector if number >= self._begin and number % self._every == 0 else None
+                    self._put(Frame(number, seconds, rgb, detector.detect(rgb) if detector else None))
                 number += 1
             self._put(None)
         except BaseException as error:  # to be raised where frames are taken

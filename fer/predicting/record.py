@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,13 +22,16 @@ from fer.predicting.faces import FaceEmotion
 ROWS, LINES, FILES = "predictions.csv", "predictions.jsonl", "files.csv"
 
 _STATE = "progress.json"
-_FORMAT = 1
+_TRAIL = "unfinished.jsonl"  # a line a frame of the video that is not ended yet
+_FORMAT = 2  # 1 knew of no video in the middle
 _EVERY = 2.0  # seconds between two looks at the disk
 _HEAD = ("file", "frame", "time", "track", "face", "left", "top", "right", "bottom", "score", "emotion", "confidence")
 
 
 class Record:
-    """The files of a prediction, written on and on; what was written for a file that was not ended is taken back.
+    """The files of a prediction, written on and on.
+
+    What was written of a picture that was not ended is taken back; of a video, what was written since the last commit.
 
     Args:
         folder: Where they stand.
@@ -41,6 +45,7 @@ class Record:
 
     def __init__(self, folder: Path, classes: Sequence[str], recipe: Mapping[str, Any]) -> None:
         self.folder, self.recipe = folder, dict(recipe)
+        self._video: dict[str, Any] | None = None  # the video in the middle, as in progress.json
         sizes = self._sizes()
         self.files = self.faces = 0
         """Files and faces of this start."""
@@ -49,12 +54,13 @@ class Record:
         self.undone = any(
             (folder / name).exists() and (folder / name).stat().st_size > size for name, size in sizes.items()
         )
-        """Whether an earlier start was stopped in the middle of a file, whose rows are taken back."""
+        """Whether an earlier start was stopped in the middle, and rows of it are taken back."""
         self._begun = time.monotonic()
         try:
             self._open = {name: self._opened(folder / name, size) for name, size in sizes.items()}
         except OSError as error:
             raise unwritable(folder, error) from error
+        self._kept = sizes
         self._done = self._names() if sizes[FILES] else np.empty(0, np.uint64)
         self._rows, self._files = (csv.writer(self._open[name]) for name in (ROWS, FILES))
         if not sizes[ROWS]:
@@ -70,16 +76,22 @@ class Record:
                 raise ConfigError(
                     f"output_dir={self.folder} holds {there[0]}, which no prediction left. Choose another."
                 )
-            return {ROWS: 0, LINES: 0, FILES: 0}
+            return {ROWS: 0, LINES: 0, FILES: 0, _TRAIL: 0}
         try:
             state = read_json(path)
             sizes = {name: state["sizes"][name] for name in (ROWS, LINES, FILES)}
-            good = state["format"] == _FORMAT and all(
-                isinstance(size, int) and 0 <= size <= (self.folder / name).stat().st_size
-                for name, size in sizes.items()
-            )
-            recipe = dict(state["recipe"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            sizes[_TRAIL] = state["sizes"].get(_TRAIL, 0)
+            good = state["format"] in (1, _FORMAT) and all(map(self._holds, sizes, sizes.values()))
+            recipe, video = dict(state["recipe"]), state.get("video")
+            if good and video is not None:
+                counts = video["frames"], video["faces"]
+                good = set(video["before"]) == set(sizes) and all(isinstance(count, int) for count in counts)
+                good = good and all(map(self._holds, video["before"], video["before"].values()))
+                if _mark(video["file"]) == video["mark"]:
+                    self._video = video
+                else:  # gone, or another by now: from its first frame
+                    sizes = {name: video["before"][name] for name in sizes}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{path}: cannot be read. Delete its folder, or choose another output_dir.") from error
         if not good:
             raise ConfigError(
@@ -92,6 +104,10 @@ class Record:
                     f"another output_dir."
                 )
         return sizes
+
+    def _holds(self, name: str, size: object) -> bool:
+        path = self.folder / name
+        return isinstance(size, int) and 0 <= size <= (path.stat().st_size if size or name != _TRAIL else 0)
 
     def _opened(self, path: Path, size: int) -> IO[str]:
         # Names that are no UTF-8 are written out, and known again so.
@@ -139,6 +155,57 @@ class Record:
             row = [csv_cell(_text(path)), "" if frames is None else frames, faces, csv_cell(error)]
             self._files.writerow(row)
         self.files += 1
+        self._video = None
+        if time.monotonic() - self._begun > _EVERY:
+            self.commit()
+
+    def left_in_the_middle(self, videos: Iterable[Path]) -> Path | None:
+        """Return the video in which an earlier start was stopped, which is to be done first; None if there is none.
+
+        Args:
+            videos: Those of the source; what was written of one that it no longer holds is taken back.
+        """
+        if self._video is None:
+            return None
+        for path in videos:
+            if _text(path) == self._video["file"]:
+                return path
+        for name, size in self._video["before"].items():
+            self._open[name].truncate(size)
+        self._video, self.undone = None, True
+        self.commit()
+        return None
+
+    def begin(self, path: Path) -> tuple[int, int]:
+        """Begin a video, or go on with it.
+
+        Returns:
+            The numbers of its frames that are done, and of their faces.
+        """
+        if self._video is None:
+            self.commit()
+            self._video = {"file": _text(path), "mark": _mark(_text(path)), "frames": 0, "faces": 0}
+            self._video["before"] = self._kept
+        return self._video["frames"], self._video["faces"]
+
+    def trail(self) -> Iterator[str]:
+        """Yield the lines that were given to :meth:`reached` for the video's frames that are done."""
+        assert self._video is not None
+        with (self.folder / _TRAIL).open(encoding="utf-8") as file:
+            yield from islice(file, self._video["frames"])
+
+    def reached(self, lines: Sequence[str], faces: int) -> None:
+        """Keep that further frames of a video are done, from which it goes on if it is stopped.
+
+        Args:
+            lines: What is needed for that, a line a frame.
+            faces: Their number of faces.
+        """
+        assert self._video is not None
+        with _telling(self.folder / _TRAIL):
+            self._open[_TRAIL].writelines(lines)
+        self._video["frames"] += len(lines)
+        self._video["faces"] += faces
         if time.monotonic() - self._begun > _EVERY:
             self.commit()
 
@@ -154,9 +221,13 @@ class Record:
         with _telling(self.folder):
             for file in self._open.values():
                 os.fsync(file.fileno())
-        sizes = {name: os.fstat(file.fileno()).st_size for name, file in self._open.items()}
+        self._kept = {name: os.fstat(file.fileno()).st_size for name, file in self._open.items()}
+        if self._video is None:
+            self._kept[_TRAIL] = 0
+        content = {"format": _FORMAT, "recipe": self.recipe, "sizes": self._kept, "video": self._video}
         with writing(self.folder / _STATE) as state:
-            state.write(json.dumps({"format": _FORMAT, "recipe": self.recipe, "sizes": sizes}, indent=2) + "\n")
+            state.write(json.dumps(content, indent=2) + "\n")
+        self._open[_TRAIL].truncate(self._kept[_TRAIL])  # now that it is not needed any more
         self._begun = time.monotonic()
 
     def close(self) -> None:
@@ -164,6 +235,8 @@ class Record:
         for file in self._open.values():
             with _telling(self.folder):
                 file.close()
+        if self._video is None:
+            (self.folder / _TRAIL).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -177,6 +250,15 @@ def _telling(path: Path) -> Iterator[None]:
 
 def _text(path: Path | str) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def _mark(name: str) -> list[int]:
+    """Return what tells a file from what it was: its size and when it was changed; nothing if it is gone."""
+    try:
+        status = os.stat(name)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _hash(name: str) -> int:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fer.display import plain
@@ -36,15 +37,16 @@ def run(model: Model, source: Files | int, record: Record, config: Mapping[str, 
     log.info("model  %s", f"{config['ckpt']}: {', '.join(model.classes)}")
     if record.before:
         log.info("%s files were dealt with before; they are passed over.", f"{record.before:,}")
+    first = None if isinstance(source, int) else record.left_in_the_middle(source.of_kind(video=True))
     if record.undone:
-        log.info("What was begun and not ended is done anew: a video from its first frame, since tracks begin there.")
+        log.info("What was begun and not kept is taken back, and done anew.")
     try:
         if isinstance(source, int):
             until = f"for {config['seconds']:g} s" if config["seconds"] else "until Ctrl-C"
             log.info("camera %d, %s", source, until)
             frames = videos.run(model, source, record, told, options, lambda done, due: None)
         else:
-            frames = _files(model, source, record, told, options, config)
+            frames = _files(model, source, first, record, told, options, config)
         record.commit()
     finally:
         record.close()
@@ -58,11 +60,24 @@ def run(model: Model, source: Files | int, record: Record, config: Mapping[str, 
 
 
 def _files(
-    model: Model, files: Files, record: Record, told: photographs.Told, options: videos.Options,
+    model: Model, files: Files, first: Path | None, record: Record, told: photographs.Told, options: videos.Options,
     config: Mapping[str, Any],
 ) -> int:  # fmt: skip
-    """Predict pictures, then videos; return the number of frames."""
-    frames, shown_from = 0, 0 if config["progress"] else 2**62
+    """Predict the video in which an earlier start was stopped, pictures, then videos; return the number of frames."""
+    shown_from = 0 if config["progress"] else 2**62
+
+    def film(path: Path) -> int:
+        with bar(plain(path.name), 1, shown_from) as shown:
+
+            def tick(done: int, due: int) -> None:
+                shown.total, shown.n = max(due, done), done
+                shown.refresh()
+
+            frames = videos.run(model, path, record, told, options, tick)
+        record.commit()
+        return frames
+
+    frames = film(first) if first else 0
     if files.pictures:
         with bar("pictures", files.pictures, shown_from) as shown:
             photographs.run(
@@ -70,16 +85,8 @@ def _files(
                 config["annotated"], config["min_confidence"], config["explain"], shown.update,
             )  # fmt: skip
     for path in files.of_kind(video=True):
-        if record.is_done(path):
-            continue
-        with bar(plain(path.name), 1, shown_from) as shown:
-
-            def tick(done: int, due: int, shown: Any = shown) -> None:
-                shown.total, shown.n = max(due, done), done
-                shown.refresh()
-
-            frames += videos.run(model, path, record, told, options, tick)
-        record.commit()
+        if path != first and not record.is_done(path):
+            frames += film(path)
     return frames
 
 

@@ -111,7 +111,13 @@ class Smoothing:
             then, average = self._last[track]
             kept = np.float32(np.exp((then - seconds) / self.seconds))
             probabilities = kept * average + (1 - kept) * probabilities
+        self.remember(track, seconds, probabilities)
+        return probabilities
+
+    def remember(self, track: int | None, seconds: float, probabilities: npt.NDArray[np.float32]) -> None:
+        """Take a face's averaged probabilities, float32 of shape (C,), as its track's last ones."""
+        if self.seconds == 0 or track is None:
+            return
         self._last[track] = (seconds, probabilities)
         if len(self._last) > _MANY:
             self._last = {key: item for key, item in self._last.items() if seconds - item[0] <= _MEMORY}
-        return probabilities

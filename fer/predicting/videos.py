@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fer.errors import ConfigError
 from fer.framing.face import Face
+from fer.predicting import trail
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.film import Film
 from fer.predicting.model import Model
@@ -21,6 +22,7 @@ from fer.predicting.reading import Frame, Reader
 from fer.predicting.record import Record
 from fer.predicting.sources import open_video
 from fer.predicting.tracks import Smoothing, Tracks, follow
+from fer.predicting.trail import Step
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,24 @@ class _Placed(NamedTuple):
     tracks: list[int | None]
 
 
+class _Memory:
+    """What the frames before leave for the next one."""
+
+    def __init__(self, options: Options) -> None:
+        self.tracks, self.smoothing = Tracks(), Smoothing(options.smooth)
+        self.faces: list[Face] = []
+        self.image: npt.NDArray[np.uint8] | None = None
+        """Of the frame before, grey."""
+
+    def recall(self, step: Step, detected: bool) -> None:
+        """Take up a frame that an earlier start has seen: what comes after is then the same, to the bit."""
+        self.faces = step.found()
+        if detected:
+            self.tracks.update(self.faces, step.seconds)
+        for track, face in zip(step.tracks, step.faces, strict=True):
+            self.smoothing.remember(track, step.seconds, np.array(list(face.probabilities.values()), np.float32))
+
+
 def run(
     model: Model, source: Path | int, record: Record, told: Told, options: Options, tick: Callable[[int, int], Any]
 ) -> int:
@@ -77,37 +97,48 @@ def run(
     Returns:
         The number of frames.
     """
+    live = isinstance(source, int)
     name = f"camera {source}" if isinstance(source, int) else source
+    memory = _Memory(options)
+    begun, before = (0, record.faces) if isinstance(source, int) else _begin(record, source)
     try:
-        reader = _reader(model, source, options)
+        reader = _reader(model, source, options, begun)
     except ConfigError as error:
-        if isinstance(source, int):
+        if live:
             raise
         said = str(error).removeprefix(f"{source}: ")
-        told.fault(source, said)
-        record.end(source, 0, 0, said)
+        told.fault(name, said)
+        record.end(name, 0, 0, said)
         return 0
-    before, frames = record.faces, 0
-    film = Film(record.folder, name, reader.rate, isinstance(source, int)) if options.annotated else None
-    smoothing = Smoothing(options.smooth)
+    frames = begun
+    film = Film(record.folder, name, reader.rate, live) if options.annotated else None
+    whole = live
     try:
-        for waiting in _together(model, reader):
-            for seen in _answered(model, waiting, smoothing, options.min_confidence):
+        if begun:
+            log.info("%s goes on at frame %s; those before are decoded again, not looked at.", str(name), f"{begun:,}")
+            _recall(model, reader, record, memory, film)
+        for waiting in _together(model, reader, memory):
+            lines, faces = [], record.faces
+            for seen in _answered(model, waiting, memory.smoothing, options.min_confidence):
                 record.add(name, seen.faces, seen.frame.number, seen.frame.seconds, seen.tracks)
+                lines.append(trail.written(seen.frame.seconds, seen.faces, seen.tracks))
                 if film:
                     film.write(*seen)
-            record.flush()
             frames += len(waiting)
+            if not live:
+                record.reached(lines, record.faces - faces)
+            record.flush()
             if waiting:
                 tick(frames, reader.due(frames, waiting[-1].frame.seconds))
+        whole = True
     except KeyboardInterrupt:
-        if not isinstance(source, int):
+        if not live:
             raise
         log.info("stopped")  # which is how a camera's recording ends
     finally:
         reader.close()
         if film:
-            film.close()
+            film.close(whole)
     if missing := reader.times.missing:
         told.timeless(name, missing, frames, reader.rate)
     if fault := reader.fault(frames):
@@ -115,7 +146,24 @@ def run(
     elif record.faces == before:
         told.nobody(name)
     record.end(name, record.faces - before, frames, fault)
-    return frames
+    return frames - begun
+
+
+def _begin(record: Record, path: Path) -> tuple[int, int]:
+    """Return from which frame on a video is to be done, and how many faces this start had found without its earlier."""
+    frames, faces = record.begin(path)
+    return frames, record.faces - faces
+
+
+def _recall(model: Model, reader: Reader, record: Record, memory: _Memory, film: Film | None) -> None:
+    """Take up where an earlier start was stopped, and film what it saw."""
+    given, frame = iter(reader), None
+    for step in trail.read(record.trail()):
+        memory.recall(step, model.detector is not None)
+        if film and (frame := next(given, None)):
+            film.write(frame, step.faces, step.tracks)
+    if frame := frame or next(given, None):
+        memory.image = np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 class Watch:
@@ -140,9 +188,9 @@ class Watch:
         self.rate, self.promised = self._reader.rate, self._reader.promised
 
     def __iter__(self) -> Iterator[Seen]:
-        smoothing = Smoothing(self._options.smooth)
-        for waiting in _together(self._model, self._reader):
-            yield from _answered(self._model, waiting, smoothing, self._options.min_confidence)
+        memory = _Memory(self._options)
+        for waiting in _together(self._model, self._reader, memory):
+            yield from _answered(self._model, waiting, memory.smoothing, self._options.min_confidence)
 
     def fault(self, frames: int) -> str:
         """Say that a video of which so many frames were seen ended before its own end; nothing if it did not."""
@@ -153,36 +201,35 @@ class Watch:
         self._reader.close()
 
 
-def _reader(model: Model, source: Path | int, options: Options) -> Reader:
-    live = isinstance(source, int)
-    return Reader(open_video(source), live, model.detector, options.detect_every, options.seconds)
+def _reader(model: Model, source: Path | int, options: Options, begin: int = 0) -> Reader:
+    capture, live = open_video(source), isinstance(source, int)
+    return Reader(capture, live, model.detector, options.detect_every, options.seconds, begin, options.annotated)
 
 
-def _placed(model: Model, reader: Reader) -> Iterator[_Placed]:
+def _placed(model: Model, reader: Reader, memory: _Memory) -> Iterator[_Placed]:
     """Yield each frame with its faces: those found in it, or else those of the frame before, followed."""
-    tracks, faces = Tracks(), list[Face]()
-    numbers: list[int | None] = []
-    before: npt.NDArray[np.uint8] | None = None
     for frame in reader:
+        numbers: list[int | None] = [1]
         grey = np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), np.uint8)
         if model.detector is None:
             height, width = grey.shape
-            faces, numbers = [Face((0.0, 0.0, float(width), float(height)), None, 1.0)], [1]
+            memory.faces = [Face((0.0, 0.0, float(width), float(height)), None, 1.0)]
         else:
             if frame.faces is not None:
-                faces = frame.faces
-            elif before is not None:
-                faces = follow(before, grey, faces)
-            numbers = tracks.update(faces, frame.seconds)  # of each frame: from one look to the next much may move
-        before = grey
-        yield _Placed(frame, faces, numbers)
+                memory.faces = frame.faces
+            elif memory.image is not None:
+                memory.faces = follow(memory.image, grey, memory.faces)
+            # Of each frame: from one look to the next much may move.
+            numbers = memory.tracks.update(memory.faces, frame.seconds)
+        memory.image = grey
+        yield _Placed(frame, memory.faces, numbers)
 
 
-def _together(model: Model, reader: Reader) -> Iterator[list[_Placed]]:
+def _together(model: Model, reader: Reader, memory: _Memory) -> Iterator[list[_Placed]]:
     """Yield frames by several, whose faces go through the network together; what stops the reading comes after them."""
     waiting: list[_Placed] = []
     try:
-        for placed in _placed(model, reader):
+        for placed in _placed(model, reader, memory):
             waiting.append(placed)
             if len(waiting) >= _TOGETHER or sum(len(one.faces) for one in waiting) >= model.batch_size:
                 yield waiting

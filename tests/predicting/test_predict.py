@@ -286,21 +286,6 @@ def test_a_camera_that_goes_away(
     assert (out / "annotated" / "camera_0.mp4").is_file()
 
 
-def test_a_video_that_was_stopped_begins_anew(tmp_path: Path, run: Path, run_here: Here, bright: None,
-                                              capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
-    write_video(tmp_path / "film.mp4")
-    out = run_here("fer.predict", f"ckpt={run}", "source=film.mp4", *CPU)
-    whole = rows(out)
-    state = json.loads((out / "progress.json").read_text())
-    for name, size in state["sizes"].items():  # as after a kill in the middle: the head alone counts
-        state["sizes"][name] = (out / name).read_bytes().find(b"\n") + 1 if name.endswith(".csv") else 0
-        assert size > state["sizes"][name]
-    (out / "progress.json").write_text(json.dumps(state))
-    run_here("fer.predict", f"ckpt={run}", "source=film.mp4", *CPU)
-    assert rows(out) == whole
-    assert "is done anew: a video from its first frame" in capsys.readouterr().out
-
-
 def test_two_faces_that_pass_each_other_keep_their_numbers() -> None:
     tracks, numbers = Tracks(), []
     for frame in range(40):
