@@ -139,14 +139,19 @@ def run(
         reader.close()
         if film:
             film.close(whole)
+    _end(name, reader, frames, record.faces - before, record, told)
+    return frames - begun
+
+
+def _end(name: Path | str, reader: Reader, frames: int, faces: int, record: Record, told: Told) -> None:
+    """Say and keep how a video went."""
     if missing := reader.times.missing:
         told.timeless(name, missing, frames, reader.rate)
     if fault := reader.fault(frames):
         told.fault(name, fault)
-    elif record.faces == before:
+    elif not faces:
         told.nobody(name)
-    record.end(name, record.faces - before, frames, fault)
-    return frames - begun
+    record.end(name, faces, frames, fault)
 
 
 def _begin(record: Record, path: Path) -> tuple[int, int]:
