@@ -52,7 +52,10 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """
     # Otherwise Hydra prints tracebacks of its own, and exits with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    sys.path.insert(0, os.getcwd())  # where a network of the user's own may be
+    try:
+        sys.path.insert(0, os.getcwd())  # where a network of the user's own may be
+    except FileNotFoundError:
+        _end("error: the current folder is gone. Change to one that is there: cd <folder>", _CONFIG_ERROR)
     if sys.argv[1:] == ["help"]:
         sys.argv[1:] = ["--help"]
     if any(flag in sys.argv[1:] for flag in ("--version", "-V")):  # Hydra would give its own

@@ -176,18 +176,47 @@ def _mean(cells: Sequence[Cell]) -> Cell:
 
 
 def _differ(alike: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys by which experiments differ."""
-    keys = dict.fromkeys(key for choices in alike for key in choices)
-    return [key for key in keys if len({json.dumps(choices.get(key), default=str) for choices in alike}) > 1]
+    """Return the keys by which experiments differ.
+
+    Where they differ in a whole component (``optimizer.name``), its options count only if they differ between
+    experiments that share it.
+    """
+    keys = list(dict.fromkeys(key for choices in alike for key in choices))
+    differ = [key for key in keys if _several(alike, key)]
+    for what in [key for key in differ if _component(key)]:
+        shared: dict[Any, list[Mapping[str, Any]]] = {}
+        for choices in alike:
+            shared.setdefault(choices.get(what), []).append(choices)
+        node = f"{_component(what)}."
+        differ = [
+            key for key in differ
+            if key == what or not key.startswith(node) or any(_several(group, key) for group in shared.values())
+        ]  # fmt: skip
+    return sorted(differ, key=lambda key: not _component(key))
+
+
+def _component(key: str) -> str:
+    """Return the node that a key names what it is of: ``optimizer`` for ``optimizer.name``; else nothing."""
+    node, _, leaf = key.rpartition(".")
+    return node if leaf in ("_target_", "name") else ""
+
+
+def _several(alike: Sequence[Mapping[str, Any]], key: str) -> bool:
+    return len({json.dumps(choices.get(key), default=str) for choices in alike}) > 1
 
 
 def _said(choices: Mapping[str, Any], differ: Sequence[str], name: str) -> str:
     """Say in a few words by what an experiment differs from others with the same network; else its first run's name."""
     if not choices or len(differ) > 3:
         return name if differ or not choices else ""
-    leaves = [key.rpartition(".")[2] for key in differ]
-    short = [leaf if leaves.count(leaf) == 1 else key for leaf, key in zip(leaves, differ, strict=True)]
-    return " ".join(f"{said}={choices[key]}" for said, key in zip(short, differ, strict=True) if key in choices)
+    keys = [_component(key) or key for key in differ]
+    leaves = [key.rpartition(".")[2] for key in keys]
+    short = [leaf if leaves.count(leaf) == 1 else key for leaf, key in zip(leaves, keys, strict=True)]
+    values = [
+        str(choices.get(key)).rpartition(".")[2] if key.endswith("_target_") else choices.get(key) for key in differ
+    ]
+    there = [key in choices for key in differ]
+    return " ".join(f"{said}={value}" for said, value, has in zip(short, values, there, strict=True) if has)
 
 
 def lead_lines(table: ScoreTable, longest: int | None = None) -> list[str]:

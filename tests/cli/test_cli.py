@@ -194,6 +194,13 @@ def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(
         assert all(torch.equal(whole[key], cut[key]) for key in whole), number
 
 
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    command = f"mkdir gone; cd gone; rmdir ../gone; PYTHONPATH={REPO} {sys.executable} -m fer.report runs=x"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: the current folder is gone.")
+
+
 def test_help_into_a_closed_pipe(command: Run, tmp_path: Path) -> None:
     pipe = f"PYTHONPATH={REPO} {sys.executable} -m fer.train --help | head -n 1"
     done = subprocess.run(["bash", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, timeout=100)

@@ -312,6 +312,18 @@ def test_means_over_seeds_and_what_may_be_chance(tmp_path: Path, run_here: Here)
     assert "| 0.600 | 0.400 | - |" in markdown, "a class without images has no score"
 
 
+def test_experiments_of_other_optimizers_are_told_apart_by_name(tmp_path: Path, run_here: Here) -> None:
+    adam = {"name": "adamw", "lr": 0.1, "eps": 1e-8, "betas": [0.9, 0.99], "weight_decay": 0.05}
+    sgd = {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
+    for number, optimizer in enumerate((adam, sgd | {"lr": 0.1}, sgd | {"lr": 0.2})):
+        run = make_run(tmp_path / "runs" / f"{number}", 0.5 + number / 100)
+        config = yaml.safe_load((run / "config.yaml").read_text()) | {"optimizer": optimizer}
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    latex = (run_here("fer.report", "runs=runs", name="report") / "report.tex").read_text()
+    told = [line.split(" & ")[1] for line in latex.splitlines() if line.strip().startswith("net & ")]
+    assert told == ["optimizer=sgd lr=0.2", "optimizer=sgd lr=0.1", "optimizer=adamw lr=0.1"]
+
+
 def test_the_training_score_is_shown_of_runs_that_do_not_augment(tmp_path: Path, run_here: Here) -> None:
     make_run(tmp_path / "runs" / "plain", 0.61, augment=False)
     make_run(tmp_path / "runs" / "augmented", 0.6)
