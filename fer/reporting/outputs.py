@@ -33,7 +33,7 @@ def on_terminal(group: Group, score: str) -> list["Table | Text"]:
     """Return a group's tables for the terminal: scores, and means where several runs are one experiment."""
     table = _brief(run_tables.score_table(group.runs, score))
     header, rows = _texts(table)
-    parts = fitted(in_words(group, score), header, rows[:_LISTED], words=2)
+    parts = fitted(in_words(group, score), header, rows[:_LISTED], words=len(table.words) - 1)
     if len(rows) > _LISTED:
         parts.append(cell(f"... and {len(rows) - _LISTED} more: report.csv"))
     parts += [cell(f"{run.name}: {run.stamp}", "bold red") for run in group.runs[:_LISTED] if run.stamp]
@@ -87,12 +87,13 @@ def _write_csv(path: Path, found: Found, score: str) -> None:
     tables = [(group, run_tables.score_table(group.runs, score)) for group in found.groups]
     columns = run_tables.score_table(found.runs, score).columns
     bounded = [c for c in columns if any(s[c].bounds for _, table in tables for _, s in table.rows if c in s)]
-    header = ["run", "data", "model", "epoch"]
+    header = ["run", "data", "model", "choices", "epoch"]
     header += [name for c in columns for name in (c, *([f"{c} 95% low", f"{c} 95% high"] if c in bounded else []))]
     lines = []
     for group, table in tables:
-        for (run, model, epoch), scores in table.rows:
-            line = [run, group.label, model, epoch]
+        for words, scores in table.rows:
+            named = {"choices": "", "data": group.label} | dict(zip(table.words, words, strict=True))
+            line = [named[name] for name in header[:5]]
             for column in columns:
                 cell = scores.get(column)
                 line.append("" if cell is None else cell.number)
@@ -213,7 +214,7 @@ def _add_group(made: "Page", group: Group, score: str, curves: bool) -> None:
 
     own = run_tables.score_table(group.runs, score)
     made.section(in_words(group, score))
-    made.table(*show(own), words=2)
+    made.table(*show(own), words=len(own.words) - 1)
     for run in group.runs:
         if run.stamp:
             made.text(f"{run.name}: {run.stamp}", "stamp")

@@ -3,24 +3,18 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from fer.config.groups import flat
 from fer.data.corruptions import KINDS
 from fer.files.history import at_epoch
-from fer.files.run_folder import REPEATS
 from fer.plots.tables import NOTHING, shortened
+from fer.reporting.experiments import choices_of, differing, told
 from fer.reporting.runs import Group, Run
 from fer.scores.protocol import leak_line
 from fer.scores.registry import MEAN_CORRUPTION, SCORES, Score
 
-# What makes no other experiment: where and how fast a run was made, its seed, and its fold.
-_IDLE = (
-    *REPEATS, "name", "output_dir", "ckpt", "trust", "data.root", "data.cache_dir", "data.num_workers",
-    "trainer.enable_progress_bar", "cache_features", "select_by",
-)  # fmt: skip
 COLUMNS = (
     "val, test: the dataset's own splits, with the weights that validation chose; last epoch: with the last epoch's "
     "weights, which nothing has chosen. Other columns: tests; clean: without images that the model was trained on; "
@@ -119,13 +113,26 @@ def _augments(config: Mapping[str, Any]) -> bool:
 
 
 def score_table(runs: Sequence[Run], score: str) -> ScoreTable:
-    """Return the scores of runs: a row each."""
+    """Return the scores of runs: a row each, with what tells it from others of the same network."""
+    choices = [choices_of(run, with_repeats=True) for run in runs]
+    differ = {
+        model: differing([chosen for chosen, run in zip(choices, runs, strict=True) if run.model == model])
+        for model in {run.model for run in runs}
+    }
     rows = []
-    for run in runs:
+    for chosen, run in zip(choices, runs, strict=True):
         name = f"{run.name} (!)" if run.stamp else run.name
         epoch = str(run.metrics["best_epoch"]) if run.metrics else ""
-        rows.append(([name, run.model, epoch], _scores(run, score)))
-    return ScoreTable(["run", "model", "epoch"], _columns([scores for _, scores in rows]), rows)
+        rows.append(([name, run.model, told(chosen, differ[run.model], ""), epoch], _scores(run, score)))
+    return _table(["run", "model", "choices", "epoch"], rows)
+
+
+def _table(words: list[str], rows: list[tuple[list[str], dict[str, Cell]]]) -> ScoreTable:
+    """Return a table without the column ``choices`` where there are none."""
+    columns, at = _columns([scores for _, scores in rows]), words.index("choices")
+    if any(cells[at] for cells, _ in rows):
+        return ScoreTable(words, columns, rows)
+    return ScoreTable([*words[:at], *words[at + 1 :]], columns, [([*w[:at], *w[at + 1 :]], s) for w, s in rows])
 
 
 def _columns(rows: Sequence[Mapping[str, Cell]]) -> list[str]:
@@ -139,33 +146,25 @@ def seed_table(group: Group, score: str) -> ScoreTable:
     experiments: dict[str, list[Run]] = {}
     choices: dict[str, dict[str, Any]] = {}
     for run in group.runs:
-        found = {key: value for key, value in flat(run.config).items() if _counts(key, value, run)}
+        found = choices_of(run)
         key = json.dumps(found, sort_keys=True, default=str) if found else str(run.folder)
         experiments.setdefault(key, []).append(run)
         choices[key] = found
     by_model: dict[str, list[dict[str, Any]]] = {}
     for key, runs in experiments.items():
         by_model.setdefault(runs[0].model, []).append(choices[key])
-    differ = {model: _differ(alike) for model, alike in by_model.items()}
+    differ = {model: differing(alike) for model, alike in by_model.items()}
     rows = []
     for key, runs in experiments.items():
         scored = [_scores(run, score) for run in runs]
         cells = {
             column: _mean([scores[column] for scores in scored if column in scores]) for column in _columns(scored)
         }
-        what = _said(choices[key], differ[runs[0].model], runs[0].name)
+        what = told(choices[key], differ[runs[0].model], runs[0].name)
         rows.append(([runs[0].model or runs[0].name, what, str(len(runs))], cells))
     rows.sort(key=lambda row: row[1]["val"].rank if "val" in row[1] else math.inf)
-    columns = [column for column in _columns([cells for _, cells in rows]) if column != "train"]
-    if any(words[1] for words, _ in rows):
-        return ScoreTable(["model", "choices", "runs"], columns, rows)
-    return ScoreTable(["model", "runs"], columns, [([words[0], words[2]], cells) for words, cells in rows])
-
-
-def _counts(key: str, value: Any, run: Run) -> bool:
-    """Say whether a key of a config is one of an experiment's choices."""
-    home = run.config.get("output_dir")
-    return key not in _IDLE and not key.startswith("logger") and not (home and str(home) in str(value))
+    table = _table(["model", "choices", "runs"], rows)
+    return replace(table, columns=[column for column in table.columns if column != "train"])
 
 
 def _mean(cells: Sequence[Cell]) -> Cell:
@@ -173,50 +172,6 @@ def _mean(cells: Sequence[Cell]) -> Cell:
         return cells[0]
     values = [cell.value for cell in cells]
     return Cell(cells[0].score, mean(values), None, stdev(values))
-
-
-def _differ(alike: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys by which experiments differ.
-
-    Where they differ in a whole component (``optimizer.name``), its options count only if they differ between
-    experiments that share it.
-    """
-    keys = list(dict.fromkeys(key for choices in alike for key in choices))
-    differ = [key for key in keys if _several(alike, key)]
-    for what in [key for key in differ if _component(key)]:
-        shared: dict[Any, list[Mapping[str, Any]]] = {}
-        for choices in alike:
-            shared.setdefault(choices.get(what), []).append(choices)
-        node = f"{_component(what)}."
-        differ = [
-            key for key in differ
-            if key == what or not key.startswith(node) or any(_several(group, key) for group in shared.values())
-        ]  # fmt: skip
-    return sorted(differ, key=lambda key: not _component(key))
-
-
-def _component(key: str) -> str:
-    """Return the node that a key names what it is of: ``optimizer`` for ``optimizer.name``; else nothing."""
-    node, _, leaf = key.rpartition(".")
-    return node if leaf in ("_target_", "name") else ""
-
-
-def _several(alike: Sequence[Mapping[str, Any]], key: str) -> bool:
-    return len({json.dumps(choices.get(key), default=str) for choices in alike}) > 1
-
-
-def _said(choices: Mapping[str, Any], differ: Sequence[str], name: str) -> str:
-    """Say in a few words by what an experiment differs from others with the same network; else its first run's name."""
-    if not choices or len(differ) > 3:
-        return name if differ or not choices else ""
-    keys = [_component(key) or key for key in differ]
-    leaves = [key.rpartition(".")[2] for key in keys]
-    short = [leaf if leaves.count(leaf) == 1 else key for leaf, key in zip(leaves, keys, strict=True)]
-    values = [
-        str(choices.get(key)).rpartition(".")[2] if key.endswith("_target_") else choices.get(key) for key in differ
-    ]
-    there = [key in choices for key in differ]
-    return " ".join(f"{said}={value}" for said, value, has in zip(short, values, there, strict=True) if has)
 
 
 def lead_lines(table: ScoreTable, longest: int | None = None) -> list[str]:

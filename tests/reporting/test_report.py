@@ -319,7 +319,11 @@ def test_experiments_of_other_optimizers_are_told_apart_by_name(tmp_path: Path, 
         run = make_run(tmp_path / "runs" / f"{number}", 0.5 + number / 100)
         config = yaml.safe_load((run / "config.yaml").read_text()) | {"optimizer": optimizer}
         (run / "config.yaml").write_text(yaml.safe_dump(config))
-    latex = (run_here("fer.report", "runs=runs", name="report") / "report.tex").read_text()
+    report = run_here("fer.report", "runs=runs", name="report")
+    assert {row["run"]: row["choices"] for row in table_of(report)} == {
+        "0": "optimizer=adamw lr=0.1", "1": "optimizer=sgd lr=0.1", "2": "optimizer=sgd lr=0.2",
+    }  # fmt: skip
+    latex = (report / "report.tex").read_text()
     told = [line.split(" & ")[1] for line in latex.splitlines() if line.strip().startswith("net & ")]
     assert told == ["optimizer=sgd lr=0.2", "optimizer=sgd lr=0.1", "optimizer=adamw lr=0.1"]
 
