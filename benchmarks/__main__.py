@@ -1,46 +1,47 @@
 """Run measurements and print them as tables: ``python -m benchmarks``, or some alone: ``python -m benchmarks csv``.
 
 ``python -m benchmarks copies 36000 100000 450000 <folder>`` takes numbers of images, and faces to make them from.
+``python -m benchmarks gpu <FER2013>`` needs a GPU, or ``accelerator=cpu``; see :mod:`benchmarks.gpu`.
 ``python -m benchmarks readme`` makes the README's picture from the default run.
 """
 
+import importlib
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from benchmarks import copies, features, fer2013_csv, memory, pipeline, readme, startup, training, use
-
-MEASUREMENTS: dict[str, Callable[[Console], None]] = {
-    "startup": startup.measure,
-    "csv": fer2013_csv.measure,
-    "pipeline": pipeline.measure,
-    "memory": memory.measure,
-    "training": training.measure,
-    "features": features.measure,
-    "copies": copies.measure,
-    "use": use.measure,
-}
-PICTURES: dict[str, Callable[[Console], None]] = {"readme": readme.make}
+MEASUREMENTS = ("startup", "fer2013_csv", "pipeline", "memory", "training", "features", "copies", "use")
+ALONE = ("gpu", "readme")
+"""Left out where none is named."""
 
 
 def main() -> None:
-    """Run the measurements that the command names; all of them if it names none."""
-    known = {**MEASUREMENTS, **PICTURES}
-    sizes = [int(argument) for argument in sys.argv[1:] if argument.isdecimal()]
-    folders = [Path(argument) for argument in sys.argv[1:] if argument not in known and Path(argument).is_dir()]
-    names = [argument for argument in sys.argv[1:] if not argument.isdecimal() and Path(argument) not in folders]
-    names = names or list(MEASUREMENTS)
-    if sizes or folders:
-        known["copies"] = partial(copies.measure, sizes=sizes or copies.SIZES, source=folders[0] if folders else None)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        sys.exit(f"unknown: {', '.join(unknown)}; there are: {', '.join(known)}")
+    """Run the measurements that the command names; all of :data:`MEASUREMENTS` if it names none."""
+    names, sizes, folders, options = [], [], [], {}
+    for given in sys.argv[1:]:
+        key, equals, value = given.partition("=")
+        name = "fer2013_csv" if given == "csv" else given
+        if equals:
+            options[key] = value
+        elif given.isdecimal():
+            sizes.append(int(given))
+        elif name in (*MEASUREMENTS, *ALONE):
+            names.append(name)
+        elif Path(given).is_dir():
+            folders.append(Path(given))
+        else:
+            sys.exit(f"unknown: {given}; there are: {', '.join((*MEASUREMENTS, *ALONE))}, and folders that exist")
     console = Console(width=max(100, Console().width))
-    for name in names:
-        known[name](console)
+    for name in names or MEASUREMENTS:
+        module = importlib.import_module(f"benchmarks.{name}")
+        more: dict[str, Any] = {}
+        if name == "copies":
+            more = {"sizes": sizes or module.SIZES, "source": next(iter(folders), None)}
+        elif name == "gpu":
+            more = {"root": next(iter(folders), None), **module.options(options)}
+        (module.make if name == "readme" else module.measure)(console, **more)
 
 
 if __name__ == "__main__":

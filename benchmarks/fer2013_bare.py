@@ -31,6 +31,10 @@ def main(root: str, epochs: int = 10) -> None:
         transforms, model = OmegaConf.to_container(cfg.transforms), OmegaConf.to_container(cfg.model)
     data = FER2013(root, batch_size=128, test_fraction=0.0, transforms=transforms)
     preprocess = Preprocessing(48, 1, (0.5,), (0.25,))
+
+    def prepare(batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        return preprocess(batch["image"]), batch["label"]
+
     net = build_model(model, 7, 1, 48).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     decayed = [p for p in net.parameters() if p.ndim > 1]
     plain = [p for p in net.parameters() if p.ndim <= 1]
@@ -42,7 +46,7 @@ def main(root: str, epochs: int = 10) -> None:
     loss = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
     for epoch in range(epochs):
         loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
-        train_epoch(net, loader, preprocess, loss, optimizer, scheduler, bf16=True)
+        train_epoch(net, loader, prepare, loss, optimizer, scheduler, torch.bfloat16)
     net.eval()
     right = np.zeros(2)
     for batch in data.eval_dataloader("val"):

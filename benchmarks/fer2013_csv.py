@@ -57,15 +57,16 @@ def measure(console: Console) -> None:
     console.print(table)
 
 
-def write_csv(path: Path) -> None:
-    """Write a file of the genuine one's size: drawn faces, brightened to as many three-digit pixels."""
-    images, labels = generate(2000, seed=0)
+def write_csv(path: Path, training: int = 28709, test: int = 3589) -> None:
+    """Write a file of the genuine one's size, or of so many images: drawn faces."""
+    drawn = min(2000, training + 2 * test)
+    images, labels = generate(drawn, seed=0)
     rows = [" ".join(map(str, image.ravel().tolist())) for image in images]
-    usages = ["Training"] * 28709 + ["PublicTest"] * 3589 + ["PrivateTest"] * 3589
+    usages = ["Training"] * training + ["PublicTest"] * test + ["PrivateTest"] * test
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["emotion", "pixels", "Usage"])
-        writer.writerows((labels[i % 2000], rows[i % 2000], usage) for i, usage in enumerate(usages))
+        writer.writerows((labels[i % drawn], rows[i % drawn], usage) for i, usage in enumerate(usages))
 
 
 def _seconds(code: str) -> float:
