@@ -22,7 +22,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 def test_both_tables_are_printed(gpu, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(gpu, "PAIRS", 2)
     monkeypatch.setattr("fer.plots.figures.save", lambda figure, path, dpi=150: path.touch())  # nobody looks at them
-    given = {"accelerator": "cpu", "limit": "28", "data.image_size": "32", "trainer.max_epochs": "1"}
+    small = {"model": "small_cnn", "data.image_size": "32", "trainer.max_epochs": "1"}
+    given = {"accelerator": "cpu", "limit": "28", **small}
     gpu.measure(Console(width=140), **gpu.options(given), minutes=4.0)
     out = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
