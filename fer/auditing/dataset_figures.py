@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fer.data.samples import SPLITS
-from fer.plots.figures import shortened
+from fer.plots.tables import shortened
 
 
 def class_counts_figure(counts: Mapping[str, npt.NDArray[np.int64]], classes: Sequence[str]) -> Figure:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from fer.auditing import appearance, audit_tables, dataset_figures
 from fer.data import near_copies
 from fer.data.samples import Samples
-from fer.plots.figures import shortened
 from fer.plots.page import Page
+from fer.plots.tables import shortened
 
 if TYPE_CHECKING:
     from fer.auditing.report import Findings

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure, FigureBase
 
 from fer.display import plain
 from fer.files.atomic import if_possible, writing
+from fer.plots.tables import shortened
 
 matplotlib.rcParams["text.parse_math"] = False  # in a name, "$" begins no formula
 warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")  # a name of another script: boxes
@@ -24,15 +25,6 @@ FEW = 5
 """Samples below which a bin of a reliability diagram says nothing, and is not drawn."""
 
 _MEASURED = "with augmentation and dropout, if any"
-
-
-def shortened(name: object, length: int = 34) -> str:
-    """Return a name, its middle left out if it is long: ids begin alike, and end with what tells them apart."""
-    text = plain(name)
-    if len(text) <= length:
-        return text
-    head = (length - 1) // 2
-    return f"{text[:head]}…{text[head + 1 - length :]}"
 
 
 def save(figure: Figure, path: Path, dpi: int = 150) -> None:

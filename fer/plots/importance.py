@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from fer.plots.figures import shortened
+from fer.plots.tables import shortened
 from fer.scores.registry import lower_is_better
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fer.display import plain
-from fer.plots.figures import shortened
+from fer.plots.tables import shortened
 
 _LEAST = 0.035  # of the height between two names
 

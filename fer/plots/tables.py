@@ -21,8 +21,9 @@ WIDTH = 80
 _GAP = 2
 
 
-def shortened(text: str, length: int) -> str:
-    """Return text of at most ``length`` letters: what is too long loses its middle, since paths differ at their end."""
+def shortened(name: object, length: int = 34) -> str:
+    """Return a name of at most ``length`` letters: it loses its middle, since paths and ids differ at their end."""
+    text = plain(name)
     if len(text) <= length:
         return text
     end = (length - 1) * 2 // 3

@@ -14,6 +14,7 @@ from fer.files.predictions import Predictions
 from fer.models.grad_cam import GradCam
 from fer.plots import figures
 from fer.plots.heat import heated
+from fer.plots.tables import shortened
 from fer.scores.label_space import LabelSpace
 
 _LOOKED_AT = 10  # times as many of the most confident mistakes as are shown, to choose from
@@ -75,9 +76,9 @@ def figure(
         title: What was tested.
         stamp: What must not be overlooked.
     """
-    names = [figures.shortened(name, 16) for name in classes]
+    names = [shortened(name, 16) for name in classes]
     captions = [
-        f"{figures.shortened(samples.ids[rows[i]], 24)}\nis {names[labels[i]]}, "
+        f"{shortened(samples.ids[rows[i]], 24)}\nis {names[labels[i]]}, "
         f"said {names[probabilities[i].argmax()]}\n(probability {probabilities[i].max():.2f})"
         for i in shown
     ]
@@ -105,7 +106,7 @@ def explained_figure(
         title: What was tested.
         stamp: What must not be overlooked.
     """
-    names = [figures.shortened(name, 16) for name in space.classes]
+    names = [shortened(name, 16) for name in space.classes]
     heat: list[npt.NDArray[np.uint8]] = []
     captions = []
     for place in shown:
@@ -115,7 +116,7 @@ def explained_figure(
         maps = cam(torch.from_numpy(np.stack([image, image])), own).cpu().numpy()
         parts = [heated(image, np.zeros(image.shape[:2], np.float32)), *(heated(image, one) for one in maps)]
         heat.append(np.concatenate(parts, axis=1))
-        name = figures.shortened(samples.ids[answers.rows[place]], 30)
+        name = shortened(samples.ids[answers.rows[place]], 30)
         captions.append(f"{name}\nwhy {names[said]}?   why not {names[is_]}?")
     heading = f"{_said_of(samples, answers.labels, answers.probabilities, shown)}\n{title}\n{_LEGEND}"
     return figures.gallery_figure(heat, captions, heading, stamp)

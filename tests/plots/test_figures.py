@@ -49,12 +49,6 @@ def test_the_best_jobs_are_the_darkest() -> None:
         assert min(light, key=light.__getitem__) == best / 2
 
 
-def test_long_ids_lose_their_middle() -> None:
-    assert figures.shortened("short.png") == "short.png"
-    assert figures.shortened("a/very/long/path/to/an/image_0001.png", 20) == "a/very/lo…e_0001.png"
-    assert len(figures.shortened("x" * 99, 20)) == 20
-
-
 def _samples(subjects: list[str] | None) -> Samples:
     images = np.random.default_rng(0).integers(0, 256, (6, 48, 48), dtype=np.uint8)
     images[1] = images[0]  # a copy

@@ -43,6 +43,8 @@ def test_numbers_stand_below_one_another() -> None:
 
 def test_names_lose_their_middle_and_stay_apart() -> None:
     assert shortened("outputs/a/2026-01-01", 12) == "outp…6-01-01"
+    assert shortened("short.png") == "short.png"
+    assert len(shortened("x" * 99)) == 34
     names = [f"outputs/an_experiment_of_seed_{n}/2026-01-01_12-00-00/a_long_end_of_the_path" for n in range(3)]
     text = shown(60, "", ["run", "x"], [[name, "1"] for name in names])
     assert len(set(text.splitlines())) >= 2
