@@ -2,6 +2,8 @@
 
 ``python -m benchmarks copies 36000 100000 450000 <folder>`` takes numbers of images, and faces to make them from.
 ``python -m benchmarks gpu <FER2013>`` needs a GPU, or ``accelerator=cpu``; see :mod:`benchmarks.gpu`.
+``python -m benchmarks photographs <pictures> ckpt=<run>`` sets other packages beside ``fer.load``; see
+:mod:`benchmarks.photographs`.
 ``python -m benchmarks readme`` makes the README's picture from the default run.
 """
 
@@ -13,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 MEASUREMENTS = ("startup", "fer2013_csv", "pipeline", "memory", "training", "features", "copies", "use")
-ALONE = ("gpu", "readme")
+ALONE = ("gpu", "photographs", "readme")
 """Left out where none is named."""
 
 
@@ -39,6 +41,8 @@ def main() -> None:
         more: dict[str, Any] = {}
         if name == "copies":
             more = {"sizes": sizes or module.SIZES, "source": next(iter(folders), None)}
+        elif name == "photographs":
+            more = {"pictures": next(iter(folders), None), "options": options}
         elif name == "gpu":
             more = {"root": next(iter(folders), None), **module.options(options)}
         (module.make if name == "readme" else module.measure)(console, **more)
