@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 _BAR = "{desc} {bar} {percentage:3.0f} %  {elapsed}, {remaining} left{postfix}"
 _SPINNER = "{desc} {elapsed}"
+_SAY_S = 60.0  # seconds between two lines of a log
 
 
 def bar(what: str, total: int | None, at_least: int = 0, done: int = 0) -> Any:
@@ -49,6 +50,43 @@ def step(what: str) -> Iterator[None]:
         finally:
             ended.set()
     log.info("%s: %.1f s", what, time.monotonic() - start)
+
+
+@contextmanager
+def counted(what: str, unit: str, total: int, at_least: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Show how many things are done a second: in a bar on a terminal, else in a line a minute; and a line at the end.
+
+    Args:
+        what: What is being done (``decoding images``).
+        unit: Of what (``images``).
+        total: How many there are.
+        at_least: With fewer than this, nothing is shown.
+        done: How many an earlier process has done.
+
+    Yields:
+        A function that takes how many more are done.
+    """
+    begun = said = time.monotonic()
+    count = done
+    with bar(what, total, at_least, done) as shown:
+
+        def update(more: int) -> None:
+            nonlocal count, said
+            count += more
+            now = time.monotonic()
+            rate = (count - done) / max(now - begun, 1e-9)
+            shown.set_postfix_str(f"{rate:,.0f} {unit} a second", refresh=False)
+            shown.update(more)
+            if shown.disable and total >= at_least and now - said >= _SAY_S:
+                said = now
+                so_far = f"{count:,} of {total:,} {unit}, {rate:,.0f} a second"
+                log.info("%s: %s, %s left", what, so_far, clock((total - count) / rate))
+
+        yield update
+    seconds = time.monotonic() - begun
+    if total >= at_least and count > done:
+        rate = (count - done) / max(seconds, 1e-9)
+        log.info("%s: %s in %s, %s a second", what, f"{count - done:,} {unit}", clock(seconds), f"{rate:,.0f}")
 
 
 def clock(seconds: float) -> str:

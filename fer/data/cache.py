@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer.data import unfinished
 from fer.data.cache_lock import alone, machine
 from fer.data.quality import flat, oddities
 from fer.data.samples import Samples, readable
@@ -74,6 +75,7 @@ def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callabl
         samples = _load(folder)
         if samples is None:
             _remove_abandoned(cache_dir)
+            unfinished.remove_old(cache_dir)
             built = _with_readable_names(build())
             _store(folder, built, name, json.loads(text))
             samples = _load(folder)

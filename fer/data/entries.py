@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fer.data.cache import cached, is_cached
-from fer.data.images import decode_images, how_stored
+from fer.data.headers import how_stored
+from fer.data.images import decode_images
 from fer.data.labels import in_order
 from fer.data.pixels import read_image
 from fer.data.samples import Samples, readable
@@ -74,26 +75,20 @@ def read_entries(
     def build() -> Samples:
         stored = how_stored(root, paths, image_size, channels, boxes, fit)
         subjects = np.array([entry.subject for entry in entries])
+        label = {emotion: number for number, emotion in enumerate(classes)}
         attributes = sorted({attribute for entry in entries for attribute in entry.attributes})
         return Samples(
             images=decode_images(
-                root,
-                paths,
-                stored.size,
-                stored.channels,
-                cache_dir,
-                boxes=boxes,
-                fit=fit,
-                bits=stored.bits,
-                unreadable=unreadable,
+                root, paths, stored.size, stored.channels, cache_dir, boxes=boxes, fit=fit, bits=stored.bits,
+                unreadable=unreadable, source=files,
             ),
-            labels=np.array([classes.index(entry.emotion) for entry in entries], dtype=np.int64),
+            labels=np.array([label[entry.emotion] for entry in entries], dtype=np.int64),
             splits=np.array([entry.split for entry in entries]),
             ids=np.array([entry.id or entry.path for entry in entries]),
             classes=classes,
             subjects=subjects if all(subjects) else None,
             attributes={a: np.array([entry.attributes.get(a, "") for entry in entries]) for a in attributes},
-        )
+        )  # fmt: skip
 
     # The entries are part of the key: a corrected list or label map must not find the old cache.
     content = [(*entry[:5], sorted(entry.attributes.items()), entry.id) for entry in entries]

@@ -3,28 +3,24 @@
 import logging
 import math
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from fer import progress
-from fer.data.pixels import EXTENSIONS, GREY_MODES, bits_used, is_wide, open_image, read_image, reason
+from fer.data.blocks import MANY, PART, in_threads
+from fer.data.pixels import EXTENSIONS, read_image, reason
 from fer.data.samples import readable
-from fer.data.scratch import allocate
 from fer.data.squares import DEFAULT_FIT, Box, cut
-from fer.environment import usable_cores
-from fer.errors import ConfigError, DatasetError, listing
+from fer.data.unfinished import Unfinished
+from fer.errors import DatasetError, listing
 
 log = logging.getLogger(__name__)
 
-_IN_MEMORY = 2**30  # bytes; larger datasets are decoded into a file
-_CHUNK = 64  # images per task of a thread
-_PROGRESS = 5_000  # least number of images for a progress bar
+_IN_MEMORY = 2**30  # bytes; more are decoded into a file, however few the images
 _DEEPEST = 64  # nested folders
 
 
@@ -78,102 +74,6 @@ def scan(folder: Path) -> list["os.DirEntry[str]"]:
         raise DatasetError(f"{readable(str(folder))} cannot be read: {why}.") from error
 
 
-class Stored(NamedTuple):
-    """How a dataset's images are stored."""
-
-    size: int
-    """Side in pixels."""
-    channels: int | None
-    """1 or 3; None if only the pixels can tell."""
-    bits: int = 16
-    """Number of bits used in 16-bit values."""
-
-
-def how_stored(
-    root: Path,
-    names: Sequence[str],
-    image_size: int | None,
-    channels: int | None,
-    boxes: Sequence[Box | None] | None = None,
-    fit: str = DEFAULT_FIT,
-) -> Stored:
-    """Decide the size and channels that images are stored with, from their headers.
-
-    Images of one common square size keep it, unless ``image_size`` is smaller; all others are resized to
-    ``image_size``.
-
-    Args:
-        root: The folder that ``names`` are relative to.
-        names: Image files.
-        image_size: Side in pixels; None for the images' own.
-        channels: 1 for grey, 3 for RGB, None for the images' own.
-        boxes: The part of each image that is stored; None for the whole of each.
-        fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
-
-    Raises:
-        DatasetError: If the images differ in size or are not square, and ``image_size`` is None.
-        ConfigError: If ``channels`` is none of the three.
-    """
-    if channels not in (1, 3, None):
-        raise ConfigError(f"data.channels={channels}: must be 1 (grey), 3 (RGB) or null (as the images are).")
-    sizes: dict[tuple[int, int], str] = {}
-    modes: set[str] = set()
-    wide: list[Path] = []
-    oblong = 0
-    shown = progress.bar("looking at images", len(names), _PROGRESS)
-    for number, name in enumerate(names):
-        shown.update()
-        box = boxes[number] if boxes else None
-        try:
-            with open_image(root / name) as image:
-                width, height = image.size if box is None else (box[2] - box[0], box[3] - box[1])
-                modes.add(image.mode)
-                wide += [root / name] if is_wide(image) else []
-        except Exception:  # decoders raise anything; decode_images reports broken files, all together
-            continue
-        oblong += width != height
-        if fit == "crop":
-            width = height = min(width, height)
-        sizes.setdefault((width, height), name)
-    shown.close()
-    if oblong:
-        done = {"pad": "padded to squares", "crop": "cropped to the square in their middle", "stretch": "stretched"}
-        log.info("%s: %d of %d images are not square; they are %s (data.fit=%s).",
-                 root, oblong, len(names), done[fit], fit)  # fmt: skip
-    if channels is None and modes <= GREY_MODES:
-        channels = 1
-    return Stored(_side(root, sizes, image_size), channels, _bits(root, wide))
-
-
-def _side(root: Path, sizes: dict[tuple[int, int], str], image_size: int | None) -> int:
-    smallest, largest = (choose(sizes, key=math.prod, default=(1, 1)) for choose in (min, max))
-    if len(sizes) <= 1 and smallest[0] == smallest[1] and (image_size is None or image_size >= smallest[0]):
-        return smallest[0]
-    if image_size is None:
-        found = f"images of {smallest[0]}x{smallest[1]} pixels"
-        if len(sizes) > 1:
-            found = (
-                f"images of {len(sizes)} sizes, from {smallest[0]}x{smallest[1]} to {largest[0]}x{largest[1]} "
-                f"({readable(sizes[smallest])}, {readable(sizes[largest])})"
-            )
-        raise DatasetError(
-            f"{root} has {found}, but a network takes squares of one size. "
-            f"Say to which size they are resized, for example data.image_size=112."
-        )
-    return image_size
-
-
-def _bits(root: Path, wide: Sequence[Path]) -> int:
-    bits = bits_used(wide) if wide else 16
-    if bits < 16:
-        log.warning(
-            "%s: the values of %d 16-bit images (such as %s) use %d bits only; white is taken to be %d, or they would "
-            "be dark.",
-            root, len(wide), readable(wide[0].name), bits, 2**bits - 1,
-        )  # fmt: skip
-    return bits
-
-
 def decode_images(
     root: Path,
     names: Sequence[str],
@@ -185,8 +85,12 @@ def decode_images(
     fit: str = DEFAULT_FIT,
     bits: int = 16,
     unreadable: frozenset[str] = frozenset(),
+    source: str = "",
 ) -> npt.NDArray[np.uint8]:
-    """Decode images into one array, on disk if it is large.
+    """Decode images into one array, on all cores.
+
+    Where they are many, the array is on disk, and another process goes on where a killed one stopped
+    (:mod:`fer.data.unfinished`).
 
     Args:
         root: The folder that ``names`` are relative to.
@@ -199,6 +103,7 @@ def decode_images(
         fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
         bits: Number of bits used in 16-bit values.
         unreadable: Names of images that are not decoded but black: their samples are left out later.
+        source: A fingerprint of the files; nothing of a killed process is used where it is another.
 
     Returns:
         Shape (N, size, size) or (N, size, size, 3), in the order of ``names``.
@@ -207,43 +112,56 @@ def decode_images(
         DatasetError: Naming all images that cannot be read, or have the wrong size.
     """
     shape = (len(names), size, size) if channels == 1 else (len(names), size, size, 3)
-    images = np.zeros(shape, np.uint8) if math.prod(shape) <= _IN_MEMORY else allocate(cache_dir, shape)
+    key = (source, os.path.realpath(root), *names, boxes, size, channels, resize, fit, bits, *sorted(unreadable))
+    many = len(names) >= MANY or math.prod(shape) > _IN_MEMORY
+    unfinished = Unfinished(cache_dir, key, shape, PART) if many else None
+    images = unfinished.array if unfinished else np.zeros(shape, np.uint8)
     problems: dict[int, str] = {}
 
-    def decode(start: int) -> bool:
-        """Decode one chunk; return whether all of it is grey."""
-        grey = True
-        for index in range(start, min(start + _CHUNK, len(names))):
+    def decode(part: int) -> bool:
+        """Decode a part; return whether all of it is grey."""
+        grey = whole = True
+        for index in range(part * PART, min((part + 1) * PART, len(names))):
             if names[index] in unreadable:
+                images[index] = 0
                 continue
+            box = boxes[index] if boxes else None
             try:
-                box = boxes[index] if boxes else None
                 image = _decode_one(root / names[index], size, channels, resize, box, fit, bits)
             except Exception as error:  # decoders raise anything for a broken file
                 problems[index] = readable(f"{names[index]}: {reason(root / names[index], error)}")
+                whole = False
                 continue
             if channels is None:
                 image = image[:, :, None] if image.ndim == 2 else image
                 grey = grey and bool((image == image[:, :, :1]).all())
             images[index] = image
+        if unfinished and whole:
+            unfinished.note(part, grey)
         return grey
 
-    starts = range(0, len(names), _CHUNK)
-    threads = ThreadPoolExecutor(min(8, usable_cores()))
-    all_grey = True
-    try:
-        with progress.bar("decoding images", len(names), _PROGRESS) as bar:
-            for start, grey in zip(starts, threads.map(decode, starts), strict=True):
-                all_grey &= grey
-                bar.update(min(_CHUNK, len(names) - start))
-    finally:
-        threads.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
+    all_grey = _all(decode, len(names), unfinished.done if unfinished else {}, root)
     if problems:
         raise DatasetError(
             f"{len(problems)} of {len(names)} images in {root} cannot be used:\n"
             f"{listing([problems[index] for index in sorted(problems)])}\n  Replace or remove them."
         )
+    images = unfinished.finish() if unfinished else images
     return images[..., 0] if channels is None and all_grey else images
+
+
+def _all(decode: Callable[[int], bool], count: int, before: Mapping[int, bool], root: Path) -> bool:
+    """Decode each part that was not decoded before; return whether all images are grey."""
+    parts = [part for part in range(math.ceil(count / PART)) if part not in before]
+    done = count - sum(min(PART, count - part * PART) for part in parts)
+    if done:
+        log.info("%s: %s of %s images were decoded before; going on.", root, f"{done:,}", f"{count:,}")
+    grey = all(before.values())
+    with progress.counted("decoding images", "images", count, MANY, done) as update, in_threads(decode, parts) as found:
+        for part, is_grey in zip(parts, found, strict=True):
+            grey &= is_grey
+            update(min(PART, count - part * PART))
+    return grey
 
 
 def _decode_one(

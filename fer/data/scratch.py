@@ -34,12 +34,32 @@ def scratch(cache_dir: Path, size: int) -> IO[bytes]:
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         file = tempfile.TemporaryFile(dir=cache_dir)  # noqa: SIM115
-        if size and hasattr(os, "posix_fallocate"):
-            # Running out of space later, while writing through a map, would kill the process (SIGBUS).
-            os.posix_fallocate(file.fileno(), 0, size)
+        _fill(file, size)
         return file
     except OSError as error:
         raise cannot_write(cache_dir, size, error) from error
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make a file of ``size`` bytes, or leave one that is there as it is.
+
+    Raises:
+        DatasetError: If there is not enough space.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            _fill(file, size)
+    except OSError as error:
+        raise cannot_write(path.parent.parent, size, error) from error
+
+
+def _fill(file: IO[bytes], size: int) -> None:
+    """Take the space for a file: running out of it later, while writing through a map, would kill the process."""
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        os.truncate(file.fileno(), size)
 
 
 def cannot_write(folder: Path, size: int, error: OSError) -> DatasetError:

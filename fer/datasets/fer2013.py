@@ -160,9 +160,11 @@ def _read_folders(root: Path, base: Path, cache_dir: Path, excluded: Collection[
     below = base.relative_to(root).as_posix()
     ids = paths if below == "." else [f"{below}/{path}" for path in paths]
 
+    files = fingerprint(paths, base)
+
     def build() -> Samples:
         return Samples(
-            images=decode_images(base, paths, SIZE, 1, cache_dir, resize=False, unreadable=broken),
+            images=decode_images(base, paths, SIZE, 1, cache_dir, resize=False, unreadable=broken, source=files),
             labels=np.array([BASIC.index(entry.emotion) for entry in entries], dtype=np.int64),
             splits=np.array(splits),
             ids=np.array(ids),
@@ -170,7 +172,7 @@ def _read_folders(root: Path, base: Path, cache_dir: Path, excluded: Collection[
         )
 
     labelled = [[entry.path, split, entry.emotion] for entry, split in zip(entries, splits, strict=True)]
-    key = {"form": "folders", "below": below, "files": fingerprint(paths, base), "labels": labelled}
+    key = {"form": "folders", "below": below, "files": files, "labels": labelled}
     broken = frozenset[str]()
     if excluded and not is_cached(cache_dir, "fer2013", key):
         broken = unusable(base, [p for p, id_ in zip(paths, ids, strict=True) if readable(id_) in excluded], SIZE)

@@ -10,6 +10,7 @@ from fakes import face, write_image, write_image_folder
 from fakes_tree import by_id, read
 from PIL import Image
 
+from fer.data import blocks
 from fer.data import images as images_module
 from fer.data.images import decode_images
 from fer.data.squares import cut
@@ -169,7 +170,7 @@ def test_large_datasets_go_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_threads_keep_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images_module, "usable_cores", lambda: 4)
+    monkeypatch.setattr(blocks, "usable_cores", lambda: 4)
     written = write_image_folder(tmp_path / "data", per_class=40, size=12)
     decoded = decode_images(tmp_path / "data", list(written), 12, 1, tmp_path / "cache")
     np.testing.assert_array_equal(decoded, np.stack(list(written.values())))
