@@ -24,6 +24,7 @@ def demo(cfg: "DictConfig") -> None:
     from fer.extras import need
 
     need("fer.demo", "starlette", "uvicorn")
+    from fer.files import hub
     from fer.framing.detectors import build_detector
     from fer.serving import listening, situations
 
@@ -31,6 +32,9 @@ def demo(cfg: "DictConfig") -> None:
     games = situations.all_of(config["language"])
     if config["detector"] != "none":
         build_detector(config["detector"])
+    for key in ("ckpt", "compare"):
+        if config[key] is not None:
+            config[key] = hub.local(config[key], key)[1] or config[key]  # the same commit for as long as it is shown
     with listening.opened(config["host"], config["port"]) as socket:
         # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
         from fer import environment

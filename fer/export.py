@@ -26,9 +26,14 @@ def export(cfg: "DictConfig") -> None:
 
     from fer import environment
     from fer.exporting import packages
+    from fer.files import hub
 
     config = settled(cfg)
     packages.need(config["format"], config["int8"])
+    if config["push"] is not None:
+        hub.check_push(config["push"])
+    elif config["public"]:
+        raise ConfigError("public=true: is for push=<user>/<name>, which is not given.")
     environment.check()
     from fer.exporting import card, checks, formats, int8, record
     from fer.exporting.graph import ExportedGraph
@@ -78,8 +83,11 @@ def export(cfg: "DictConfig") -> None:
             exported = checks.of(ExportedNetwork(folder))
             found = checks.compare(reference, exported, images, rows, module.preprocess.image_size)
     export_file.write(folder, description | record.measured(found, price))
-    card.write(folder, description | record.measured(found, price), metrics, tests, found)
+    where = f"{hub.PREFIX}{config['push']}" if config["push"] else folder.name
+    card.write(folder, description | record.measured(found, price), metrics, tests, found, where)
     record.print_table(folder, path, found, price)
+    if config["push"]:
+        record.print_pushed(hub.push(folder, config["push"], config["public"]))
 
 
 def main() -> None:

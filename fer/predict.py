@@ -26,7 +26,7 @@ def predict(cfg: "DictConfig") -> None:
             raise ConfigError(_MISSING[key])
     from pathlib import Path
 
-    from fer.files import run_folder, run_lock
+    from fer.files import hub, run_folder, run_lock
     from fer.framing.detectors import build_detector
     from fer.predicting import explaining, sources, workers
 
@@ -34,10 +34,8 @@ def predict(cfg: "DictConfig") -> None:
     run = Path(config["output_dir"])
     number = sources.camera(config["source"])
     files = None if number is not None else sources.Files(str(config["source"]))
-    if config["explain"]:
-        if number is not None or (files and not files.pictures):
-            raise ConfigError(f"explain=true: is for pictures, and source={config['source']} holds none.")
-        explaining.check(config["ckpt"])
+    if config["explain"] and (number is not None or (files and not files.pictures)):
+        raise ConfigError(f"explain=true: is for pictures, and source={config['source']} holds none.")
     if config["workers"] is not None:
         workers.check(config, files)
     if number is not None:
@@ -46,10 +44,15 @@ def predict(cfg: "DictConfig") -> None:
         sources.open_video(next(files.of_kind(video=True))).release()
     if config["detector"] != "none":
         build_detector(config["detector"])
+    config["ckpt"], config["hub"] = hub.local(config["ckpt"])
+    if config["explain"]:
+        explaining.check(config["ckpt"])
     recipe = {key: config[key] for key in ("source", "detector", "tta", "margin", "min_confidence")}
     recipe |= {key: config[key] for key in ("detect_every", "smooth", "seconds")}
     if config["explain"]:
         recipe["explain"] = True  # which what was predicted before there was this key does not hold
+    if config["hub"]:
+        recipe["hub"] = config["hub"]  # with the commit
     recipe["checkpoint_mark"] = run_folder.checkpoint_mark(config["ckpt"])
     if files and config["workers"] is not None:
         workers.run(config, files, recipe)

@@ -26,10 +26,11 @@ def evaluate(cfg: "DictConfig") -> None:
     from pathlib import Path
 
     from fer import environment
-    from fer.files import export
+    from fer.files import export, hub
     from fer.predicting import explaining
 
     config = settled(cfg)
+    config["ckpt"], config["hub"] = hub.local(config["ckpt"])
     export.check_test(config)
     if config["explain"]:
         explaining.check(config["ckpt"])
@@ -55,7 +56,7 @@ def evaluate(cfg: "DictConfig") -> None:
 
     datamodule, split = evaluation.data(config, module)
     space = align(module.classes, datamodule.classes, config["merge"])
-    evaluation.describe(config["ckpt"], module, datamodule, split, space)
+    evaluation.describe(config["hub"] or config["ckpt"], module, datamodule, split, space)
 
     trainer = predict.scorer(run, exports.accelerator(module, config), config["precision"], show_bar=config["progress"])
     predictions = predict.predict(module, datamodule, split, trainer)

@@ -17,6 +17,7 @@ from fer.config.groups import conf_dir, flat
 from fer.config.timm_names import timm_models, timm_optimizers
 from fer.data.labels import EMOTIONS, canonical
 from fer.errors import ConfigError, LabelError, did_you_mean
+from fer.files import hub
 from fer.scores.registry import each_epoch, reported
 
 log = logging.getLogger(__name__)
@@ -222,11 +223,15 @@ def _missing_runs(config: Mapping[str, Any]) -> list[str]:
 
 
 def _missing_checkpoint(config: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key}={config[key]}: no such file or folder. A run keeps best.ckpt and last.ckpt in its checkpoints folder."
-        for key in ("ckpt", "compare")
-        if config.get(key) is not None and not Path(config[key]).expanduser().exists()
-    ]
+    problems = []
+    for key in ("ckpt", "compare"):
+        path = config.get(key)
+        if path is not None and hub.is_address(path):
+            problems += hub.wrong_address(key, path)
+        elif path is not None and not Path(path).expanduser().exists():
+            said = "no such file or folder. A run keeps best.ckpt and last.ckpt in its checkpoints folder."
+            problems.append(f"{key}={path}: {said}")
+    return problems
 
 
 def _missing_data(where: str, choice: str | None, node: Mapping[str, Any]) -> list[str]:

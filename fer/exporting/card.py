@@ -13,10 +13,11 @@ import yaml
 from fer.display import markdown
 from fer.exporting.checks import Comparison
 from fer.files.atomic import writing
+from fer.files.hub import CARD
 from fer.plots.tables import NOTHING
 from fer.scores.protocol import leak_line
 
-FILE = "README.md"
+FILE = CARD
 
 _USE = """## Use
 
@@ -68,6 +69,7 @@ def write(
     metrics: Mapping[str, Any],
     tests: Sequence[Mapping[str, Any]],
     comparison: Comparison,
+    where: str,
 ) -> None:
     """Write ``README.md``, the model card.
 
@@ -77,6 +79,7 @@ def write(
         metrics: The run's ``metrics.json``; empty if the checkpoint stands alone.
         tests: ``metrics.json`` of tests of this checkpoint.
         comparison: The export beside torch.
+        where: By what a reader loads it: a folder's name, or an address of the Hugging Face Hub.
     """
     name, network = str(metrics.get("name") or description["network"]), str(description["network"])
     training = description["training"]
@@ -92,7 +95,7 @@ def write(
         f"{len(description['classes'])} facial expressions apart: {markdown(', '.join(description['classes']))}.",
         "",
         _USE.format(
-            folder=folder.name,
+            folder=where,
             without=_WITHOUT[description["export_format"]].format(classes=len(description["classes"])),
         ),
         "## Training",

@@ -17,6 +17,7 @@ from fer.exporting.checks import Comparison
 from fer.exporting.int8 import Price
 from fer.files import export, run_folder, run_record
 from fer.files import metrics as metrics_file
+from fer.files.hub import Pushed
 from fer.plots.tables import fitted
 from fer.scores import calibration, seen_images
 from fer.training.module import FERModule
@@ -164,3 +165,10 @@ def print_table(folder: Path, path: Path, found: Comparison, price: Price | None
     size = sum(part.stat().st_size for part in export.parts(path))
     console.print(cell(f"{size / 1e6:.1f} MB"))
     say(console, f"export: {folder}")
+
+
+def print_pushed(pushed: Pushed) -> None:
+    """Print where an export went, who can see it, and by what address this state of it is named."""
+    console = Console()
+    say(console, f"pushed: {pushed.page} ({'private' if pushed.private else 'public: everybody can see it'})")
+    say(console, f"use it: python -m fer.predict ckpt={pushed.address} source=photo.jpg")

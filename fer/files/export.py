@@ -1,5 +1,6 @@
 """``config.json`` of an exported model: all that its file of weights or its graph does not say by itself."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,39 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
             divided; ``input`` and ``output``, for readers; ``model``, the network's ``_target_`` and options
             (safetensors alone); ``training``: dataset, number of images that fitted and chose it, what chose it, the
             checkpoint's mark; ``largest_difference`` from torch in probability; ``fer``, the version that wrote it.
+            ``sha256`` of the model's file, and of its weights where they stand apart, is added: name to digest.
 
     Raises:
         UnwritableError: If there is no space, or no permission.
     """
-    write_json(folder / FILE, {"kind": KIND, "format": FORMAT, **content})
+    sums = {part.name: _sum(part) for part in parts(folder / content["file"]) if part.is_file()}
+    write_json(folder / FILE, {"kind": KIND, "format": FORMAT, **content, "sha256": sums})
+
+
+def check_sums(folder: Path, content: Mapping[str, Any], said: str) -> None:
+    """Refuse a model's file that is not the one which was described.
+
+    Args:
+        folder: The export's folder.
+        content: Its description.
+        said: What the user called it.
+
+    Raises:
+        FERError: If a file is not there, or another.
+    """
+    given = content.get("sha256")
+    for part in parts(folder / content["file"]):
+        if not isinstance(given, dict) or not isinstance(given.get(part.name), str):
+            raise FERError(f"{said}: its {FILE} gives no SHA-256 of {part.name}. Export the model again.")
+        if not part.is_file():
+            raise FERError(f"{said}: holds no {part.name}, which its {FILE} names.")
+        if _sum(part) != given[part.name]:
+            raise FERError(f"{said}: {part.name} is not the file that {FILE} describes (SHA-256): damaged, or another.")
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ Keys of all:
 - ``name``: of the run; of the dataset, where a test has none. ``data``: the dataset's name. ``dataset``: what tells it
   from others of that name, see :class:`Dataset`.
 - ``checkpoint``: the file that was scored; ``checkpoint_mark``: what tells it from others, see
-  :func:`fer.files.run_folder.checkpoint_mark`.
+  :func:`fer.files.run_folder.checkpoint_mark`; ``hub``, of a model from the Hugging Face Hub: its address with the
+  commit, see :mod:`fer.files.hub`.
 - ``calibration``: the temperature, calibration errors with and without it, and accuracy against coverage, see
   :func:`fer.scores.calibration.compared`; of a training, of the split that chose the checkpoint.
 - ``tta``: test-time augmentation of the scores. ``stamp``: what must not be overlooked about them, or null.

@@ -20,7 +20,7 @@ import yaml
 
 from fer.config import moved
 from fer.errors import ConfigError
-from fer.files import export, run_record
+from fer.files import export, hub, run_record
 from fer.files.atomic import writing
 from fer.files.text import read_text
 
@@ -135,7 +135,8 @@ def prediction_name(source: object, ckpt: object, *options: object) -> str:
     name = re.sub(r"[^\w.-]+", "_", Path(source).name)[:60].strip("._-") or "pictures"
     if source.isdecimal():
         return f"camera{name}-{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-    key = [str(Path(source).expanduser().absolute()), None if ckpt is None else checkpoint_mark(str(ckpt)), *options]
+    model = None if ckpt is None else ckpt if hub.is_address(ckpt) else checkpoint_mark(str(ckpt))
+    key = [str(Path(source).expanduser().absolute()), model, *options]
     return f"{name}-{hashlib.sha256(repr(key).encode(errors='backslashreplace')).hexdigest()[:8]}"
 
 

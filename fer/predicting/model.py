@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from fer.errors import ConfigError, FERError
+from fer.files import hub
 from fer.files.export import is_export
 from fer.framing.crop import DEFAULT_MARGIN, cut, placement
 from fer.framing.detectors import DEFAULT, build_detector
@@ -46,6 +47,7 @@ class Model:
         margin: Side of the crop over the size of the face's box, for a model whose framing is not known.
         batch_size: Faces that go through the network together.
         temperature: By which the network's logits are divided: see :mod:`fer.scores.calibration`.
+        source: Where it comes from: a path, or an address of the Hugging Face Hub with its commit.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class Model:
         margin: float = DEFAULT_MARGIN,
         batch_size: int = 64,
         temperature: float = 1.0,
+        source: str = "",
     ) -> None:
         self.module, self.detector, self.margin, self.batch_size = module, detector, margin, batch_size
-        self.temperature = temperature
+        self.temperature, self.source = temperature, source
         self._cam: GradCam | None = None  # made when it is first asked for
 
     @property
@@ -249,7 +252,8 @@ def load(
     Everything about the model comes from its checkpoint: network, classes, preprocessing. Nothing in it is run.
 
     Args:
-        path: A run's folder (its best checkpoint is taken), a checkpoint, or an export of ``fer.export``.
+        path: A run's folder (its best checkpoint is taken), a checkpoint, an export of ``fer.export``, or one on the
+            Hugging Face Hub: ``hf://user/name``, or ``hf://user/name@<branch, tag or commit>``.
         detector: What finds faces: ``fast``, ``accurate`` or ``haar``; ``none`` (or None) for images that are faces
             already, as a dataset's are.
         device: ``cpu``, ``gpu``, ``mps``, or ``auto`` for the best that there is.
@@ -270,15 +274,16 @@ def load(
     found = None if detector in (None, "none") else build_detector(str(detector))
     if found is not None:
         found.detect(np.zeros((64, 64, 3), np.uint8))  # its tables are made by the first call, which must be alone
-    path = Path(path).expanduser()
+    where, pinned = hub.local(path, "path") if isinstance(path, str) else (path, None)
+    path = Path(where).expanduser()
     if is_export(path):
         if tta != "none" or device not in ("auto", "cpu"):
-            raise ConfigError(f"{path}: is an export, which runs on the CPU, without test-time augmentation.")
-        return Model(ExportedNetwork(path), found, margin, batch_size)
+            raise ConfigError(f"{pinned or path}: is an export, which runs on the CPU, without test-time augmentation.")
+        return Model(ExportedNetwork(path), found, margin, batch_size, source=pinned or str(path))
     module = FERModule.load_from_checkpoint(path, packages=trust, tta=tta)
     module.to(_device(device))
     temperature = temperature_of(load_checkpoint(path)) if calibrate else 1.0
-    return Model(module, found, margin, batch_size, temperature)
+    return Model(module, found, margin, batch_size, temperature, str(path))
 
 
 def _device(name: str) -> torch.device:

@@ -34,7 +34,7 @@ def run(model: Model, source: Files | int, record: Record, config: Mapping[str, 
     options = videos.Options(
         config["detect_every"], config["smooth"], config["seconds"], config["annotated"] > 0, config["min_confidence"]
     )
-    log.info("model  %s", f"{config['ckpt']}: {', '.join(model.classes)}")
+    log.info("model  %s", f"{config['hub'] or config['ckpt']}: {', '.join(model.classes)}")
     if record.before:
         log.info("%s files were dealt with before; they are passed over.", f"{record.before:,}")
     first = None if isinstance(source, int) else record.left_in_the_middle(source.of_kind(video=True))

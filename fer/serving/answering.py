@@ -11,10 +11,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from fer.errors import FERError
-from fer.files.export import is_export
+from fer.files import hub
 from fer.plots.heat import heated
 from fer.predicting import videos
 from fer.predicting.drawing import colour_of
+from fer.predicting.exported import ExportedNetwork
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.model import Model, load
 from fer.scores.seen_images import KEY
@@ -36,7 +37,8 @@ class Answering:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
-        paths = [str(Path(config[key]).expanduser()) for key in ("ckpt", "compare") if config[key] is not None]
+        paths = [config[key] for key in ("ckpt", "compare") if config[key] is not None]
+        paths = [path if hub.is_address(path) else str(Path(path).expanduser()) for path in paths]
         options = {key: config[key] for key in ("tta", "margin", "trust")}
         self.models = [load(path, config["detector"], device=config["accelerator"], **options) for path in paths]
         self.about = [_about(path, model) for path, model in zip(paths, self.models, strict=True)]
@@ -125,8 +127,8 @@ def _brief(face: FaceEmotion, track: int | None) -> dict[str, Any]:
 
 def _about(path: str, model: Model) -> dict[str, Any]:
     """Return what the page says of a model."""
-    if is_export(Path(path)):
-        dataset = (getattr(model.module, "content", {}).get("training") or {}).get("dataset")
+    if isinstance(model.module, ExportedNetwork):
+        dataset = (model.module.content.get("training") or {}).get("dataset")
     else:
         dataset = (load_checkpoint(path).get(KEY) or {}).get("dataset")
     return {

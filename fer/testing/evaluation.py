@@ -185,6 +185,7 @@ def _what_was_tested(
         "split": answers.split,
         "dataset": dict(answers.dataset),
         "checkpoint": str(checkpoint_file(Path(config["ckpt"])).resolve()),  # a report may be made in another folder
+        **({"hub": config["hub"]} if config["hub"] else {}),
         "tta": config["tta"],
         "stamp": stamp_of_test(len(answers.labels), fitted, chose, seen.selected_on_test),
     }
