@@ -1,6 +1,7 @@
 """Find emotions in pictures and videos: ``python -m fer.predict ckpt=outputs/<name>/<time> source=photo.jpg``."""
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from fer.cli import command
 from fer.cli.in_python import settled
@@ -26,7 +27,7 @@ def predict(cfg: "DictConfig") -> None:
             raise ConfigError(_MISSING[key])
     from pathlib import Path
 
-    from fer.files import hub, run_folder, run_lock
+    from fer.files import hub, run_lock
     from fer.framing.detectors import build_detector
     from fer.predicting import explaining, sources, workers
 
@@ -47,13 +48,7 @@ def predict(cfg: "DictConfig") -> None:
     config["ckpt"], config["hub"] = hub.local(config["ckpt"])
     if config["explain"]:
         explaining.check(config["ckpt"])
-    recipe = {key: config[key] for key in ("source", "detector", "tta", "margin", "min_confidence")}
-    recipe |= {key: config[key] for key in ("detect_every", "smooth", "seconds")}
-    if config["explain"]:
-        recipe["explain"] = True  # which what was predicted before there was this key does not hold
-    if config["hub"]:
-        recipe["hub"] = config["hub"]  # with the commit
-    recipe["checkpoint_mark"] = run_folder.checkpoint_mark(config["ckpt"])
+    recipe = _recipe(config)
     if files and config["workers"] is not None:
         workers.run(config, files, recipe)
         return
@@ -73,6 +68,18 @@ def predict(cfg: "DictConfig") -> None:
     run_lock.hold(run)
     record = Record(run, model.classes, recipe)
     session.run(model, files or cast("int", number), record, config)
+
+
+def _recipe(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides the predictions: with another recipe they are not gone on with."""
+    from fer.files import run_folder
+
+    recipe = {key: config[key] for key in ("source", "detector", "tta", "margin", "min_confidence")}
+    recipe |= {key: config[key] for key in ("detect_every", "smooth", "seconds")}
+    # What was predicted before there were these keys does not hold them.
+    recipe |= {"explain": True} if config["explain"] else {}
+    recipe |= {"hub": config["hub"]} if config["hub"] else {}  # with the commit
+    return recipe | {"checkpoint_mark": run_folder.checkpoint_mark(config["ckpt"])}
 
 
 _MISSING = {

@@ -94,10 +94,7 @@ def write(
         f"{markdown(network)}, {size} x {size} pixels, {'grey' if channels == 1 else 'RGB'}; tells "
         f"{len(description['classes'])} facial expressions apart: {markdown(', '.join(description['classes']))}.",
         "",
-        _USE.format(
-            folder=where,
-            without=_WITHOUT[description["export_format"]].format(classes=len(description["classes"])),
-        ),
+        _USE.format(folder=where, without=_without(description)),
         "## Training",
         "",
         f"- Data: {markdown(training['dataset'] or 'not known')}; {training['fitted']:,} images fitted it, "
@@ -124,6 +121,10 @@ def write(
     ]
     with writing(folder / FILE) as file:
         file.write("\n".join(lines))
+
+
+def _without(description: Mapping[str, Any]) -> str:
+    return _WITHOUT[description["export_format"]].format(classes=len(description["classes"]))
 
 
 def _before(parent: Mapping[str, Any] | None) -> list[str]:
