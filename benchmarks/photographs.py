@@ -73,7 +73,8 @@ def measure(console: Console, pictures: Path | None, options: Mapping[str, str])
         table.add_column(column, justify="left" if column == "program" else "right")
     for name, seconds in took.items():
         ratios = [theirs / ours for theirs, ours in zip(seconds, took["ours"], strict=True)]
-        table.add_row(name, f"{faces[name]}", f"{len(paths) / median(seconds):.1f}", f"{median(ratios):.2f} times as fast")
+        speed, beside = f"{len(paths) / median(seconds):.1f}", f"{median(ratios):.2f} times as fast"
+        table.add_row(name, f"{faces[name]}", speed, beside)
     console.print(table)
 
 
