@@ -10,7 +10,7 @@ import pytest
 from conftest import REPO
 
 STOREYS = (
-    {"cli", "auditing", "cropping", "exporting", "reporting", "serving", "testing"},
+    {"cli", "auditing", "cropping", "exporting", "packing", "reporting", "serving", "testing"},
     {"predicting"},
     {"training"},
     {"datasets"},

@@ -24,7 +24,9 @@ from fer.config.groups import conf_dir, group_names, option_names
 
 _WIDTH: Final = 80
 _COLUMN: Final = 30  # where the comments begin
-_ORDER: Final = ("train", "test", "audit", "report", "ensemble", "predict", "demo", "faces", "export")  # others follow
+_ORDER: Final = (  # others follow
+    "train", "test", "audit", "report", "ensemble", "predict", "demo", "faces", "pack", "export",
+)  # fmt: skip
 _PACKAGES: Final = ("torch", "pytorch-lightning", "hydra-core", "timm")
 
 

@@ -75,6 +75,7 @@ _OPTIONS: dict[str, Rule] = {
     "source": Rule("str | int | None"),
     "compare": Rule("str | None"),
     "push": Rule("str | None"),
+    "shard_mb": Rule("float", above=0, at_most=100_000),
     "port": Rule(at_least=0, at_most=65535),
     "picture_mb": Rule("float", above=0, at_most=1000),
     "video_mb": Rule("float", above=0, at_most=100_000),

@@ -118,6 +118,7 @@ class FERDataModule(pl.LightningDataModule):
         on_device = augment_on == "device" and len(self.augment)
         self.augment_on_device = AugmentOnDevice(self.augment) if on_device else None
         self.features: npt.NDArray[np.float32] | None = None
+        self.as_files = False  # list image files and decode none, for a command that copies them
         self._samples: Samples | None = None
 
     def read(self) -> Samples:
@@ -133,6 +134,7 @@ class FERDataModule(pl.LightningDataModule):
             "channels": self.channels,
             "fit": self.fit,
             "excluded": self.excluded,
+            "as_files": self.as_files,
         }
 
     @property

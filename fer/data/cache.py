@@ -18,7 +18,6 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ import numpy.typing as npt
 from fer.data import unfinished
 from fer.data.cache_lock import alone, machine
 from fer.data.quality import flat, oddities
-from fer.data.samples import Samples, readable
+from fer.data.samples import Samples, with_readable_names
 from fer.data.scratch import cannot_write
 
 log = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ def cached(cache_dir: Path, name: str, key: Mapping[str, object], build: Callabl
         if samples is None:
             _remove_abandoned(cache_dir)
             unfinished.remove_old(cache_dir)
-            built = _with_readable_names(build())
+            built = with_readable_names(build())
             _store(folder, built, name, json.loads(text))
             samples = _load(folder)
         # None: another process found the folder damaged and is replacing it right now.
@@ -94,21 +93,6 @@ def _folder(cache_dir: Path, name: str, key: Mapping[str, object]) -> tuple[Path
     short = {part: _hash(value) if isinstance(value, list) else value for part, value in key.items()}
     text = json.dumps({"format": FORMAT, **short}, sort_keys=True, default=str)
     return cache_dir / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", text
-
-
-def _with_readable_names(samples: Samples) -> Samples:
-    """Escape characters in names that cannot be encoded, so that they can be written later."""
-
-    def escaped(values: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
-        return np.array([readable(value) for value in values.tolist()], dtype=np.str_)
-
-    return replace(
-        samples,
-        ids=escaped(samples.ids),
-        classes=tuple(readable(name) for name in samples.classes),
-        subjects=None if samples.subjects is None else escaped(samples.subjects),
-        attributes={name: escaped(values) for name, values in samples.attributes.items()},
-    )
 
 
 def _hash(value: object) -> str:

@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fer.data.cache import cached, is_cached
 from fer.data.headers import how_stored
 from fer.data.images import decode_images
 from fer.data.labels import in_order
 from fer.data.pixels import read_image
-from fer.data.samples import Samples, readable
+from fer.data.samples import Files, Samples, readable, with_readable_names
 from fer.data.source_files import fingerprint
 from fer.data.squares import DEFAULT_FIT, Box
 from fer.errors import DatasetError, listing
@@ -47,6 +49,7 @@ def read_entries(
     fit: str = DEFAULT_FIT,
     excluded: Collection[str] = (),
     key: Mapping[str, object] | None = None,
+    as_files: bool = False,
 ) -> Samples:
     """Decode listed images; after the first time they come from the cache.
 
@@ -60,6 +63,7 @@ def read_entries(
         fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
         excluded: Ids of samples that are left out later: their images may be broken.
         key: What else decides the content; part of the cache's key.
+        as_files: List the images' files, and decode none.
 
     Returns:
         Samples whose classes are the entries' emotions, in the order of :func:`fer.data.labels.in_order`.
@@ -74,21 +78,15 @@ def read_entries(
 
     def build() -> Samples:
         stored = how_stored(root, paths, image_size, channels, boxes, fit)
-        subjects = np.array([entry.subject for entry in entries])
-        label = {emotion: number for number, emotion in enumerate(classes)}
-        attributes = sorted({attribute for entry in entries for attribute in entry.attributes})
-        return Samples(
-            images=decode_images(
-                root, paths, stored.size, stored.channels, cache_dir, boxes=boxes, fit=fit, bits=stored.bits,
-                unreadable=unreadable, source=files,
-            ),
-            labels=np.array([label[entry.emotion] for entry in entries], dtype=np.int64),
-            splits=np.array([entry.split for entry in entries]),
-            ids=np.array([entry.id or entry.path for entry in entries]),
-            classes=classes,
-            subjects=subjects if all(subjects) else None,
-            attributes={a: np.array([entry.attributes.get(a, "") for entry in entries]) for a in attributes},
+        images = decode_images(
+            root, paths, stored.size, stored.channels, cache_dir, boxes=boxes, fit=fit, bits=stored.bits,
+            unreadable=unreadable, source=files,
         )  # fmt: skip
+        return _samples(entries, classes, images)
+
+    if as_files:
+        samples = _samples(entries, classes, np.zeros((len(entries), 0, 0), np.uint8))
+        return replace(with_readable_names(samples), files=Files(root, paths, boxes))
 
     # The entries are part of the key: a corrected list or label map must not find the old cache.
     content = [(*entry[:5], sorted(entry.attributes.items()), entry.id) for entry in entries]
@@ -100,6 +98,21 @@ def read_entries(
         chosen = set(excluded)
         unreadable = unusable(root, [entry.path for entry in entries if readable(entry.id or entry.path) in chosen])
     return cached(cache_dir, name, {**whole, "unreadable": sorted(unreadable)} if unreadable else whole, build)
+
+
+def _samples(entries: Sequence[Entry], classes: tuple[str, ...], images: npt.NDArray[np.uint8]) -> Samples:
+    subjects = np.array([entry.subject for entry in entries])
+    label = {emotion: number for number, emotion in enumerate(classes)}
+    attributes = sorted({attribute for entry in entries for attribute in entry.attributes})
+    return Samples(
+        images=images,
+        labels=np.array([label[entry.emotion] for entry in entries], dtype=np.int64),
+        splits=np.array([entry.split for entry in entries]),
+        ids=np.array([entry.id or entry.path for entry in entries]),
+        classes=classes,
+        subjects=subjects if all(subjects) else None,
+        attributes={a: np.array([entry.attributes.get(a, "") for entry in entries]) for a in attributes},
+    )
 
 
 def unusable(root: Path, paths: Iterable[str], side: int | None = None) -> frozenset[str]:

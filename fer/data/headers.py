@@ -12,6 +12,7 @@ from fer.data.blocks import MANY, PART, in_threads
 from fer.data.pixels import GREY_MODES, bits_used, is_wide, open_image
 from fer.data.samples import readable
 from fer.data.squares import DEFAULT_FIT, Box
+from fer.data.tars import Member, Tars
 from fer.errors import ConfigError, DatasetError
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class _Headers:
 
     sizes: dict[tuple[int, int], str]
     modes: set[str]
-    wide: list[Path]
+    wide: list[Path | Member]
     oblong: int
 
     def add(self, others: "_Headers") -> None:
@@ -54,7 +55,7 @@ class _Headers:
 
 
 def how_stored(
-    root: Path,
+    root: Path | Tars,
     names: Sequence[str],
     image_size: int | None,
     channels: int | None,
@@ -67,7 +68,7 @@ def how_stored(
     ``image_size``.
 
     Args:
-        root: The folder that ``names`` are relative to.
+        root: What ``names`` are relative to: a folder, or one of tar files.
         names: Image files.
         image_size: Side in pixels; None for the images' own.
         channels: 1 for grey, 3 for RGB, None for the images' own.
@@ -113,7 +114,7 @@ def how_stored(
     return Stored(_side(root, whole.sizes, image_size), channels, _bits(root, whole.wide))
 
 
-def _side(root: Path, sizes: dict[tuple[int, int], str], image_size: int | None) -> int:
+def _side(root: Path | Tars, sizes: dict[tuple[int, int], str], image_size: int | None) -> int:
     smallest, largest = (choose(sizes, key=math.prod, default=(1, 1)) for choose in (min, max))
     if len(sizes) <= 1 and smallest[0] == smallest[1] and (image_size is None or image_size >= smallest[0]):
         return smallest[0]
@@ -131,7 +132,7 @@ def _side(root: Path, sizes: dict[tuple[int, int], str], image_size: int | None)
     return image_size
 
 
-def _bits(root: Path, wide: Sequence[Path]) -> int:
+def _bits(root: Path | Tars, wide: Sequence[Path | Member]) -> int:
     bits = bits_used(wide) if wide else 16
     if bits < 16:
         log.warning(

@@ -15,6 +15,7 @@ from fer.data.blocks import MANY, PART, in_threads
 from fer.data.pixels import EXTENSIONS, read_image, reason
 from fer.data.samples import readable
 from fer.data.squares import DEFAULT_FIT, Box, cut
+from fer.data.tars import Member, Tars
 from fer.data.unfinished import Unfinished
 from fer.errors import DatasetError, listing
 
@@ -75,7 +76,7 @@ def scan(folder: Path) -> list["os.DirEntry[str]"]:
 
 
 def decode_images(
-    root: Path,
+    root: Path | Tars,
     names: Sequence[str],
     size: int,
     channels: int | None,
@@ -93,7 +94,7 @@ def decode_images(
     (:mod:`fer.data.unfinished`).
 
     Args:
-        root: The folder that ``names`` are relative to.
+        root: What ``names`` are relative to: a folder, or one of tar files.
         names: Image files.
         size: Side of the stored images in pixels.
         channels: 1 for grey, 3 for RGB, None for grey if every image is (one channel, or three equal ones).
@@ -150,7 +151,7 @@ def decode_images(
     return images[..., 0] if channels is None and all_grey else images
 
 
-def _all(decode: Callable[[int], bool], count: int, before: Mapping[int, bool], root: Path) -> bool:
+def _all(decode: Callable[[int], bool], count: int, before: Mapping[int, bool], root: Path | Tars) -> bool:
     """Decode each part that was not decoded before; return whether all images are grey."""
     parts = [part for part in range(math.ceil(count / PART)) if part not in before]
     done = count - sum(min(PART, count - part * PART) for part in parts)
@@ -165,7 +166,7 @@ def _all(decode: Callable[[int], bool], count: int, before: Mapping[int, bool], 
 
 
 def _decode_one(
-    path: Path, size: int, channels: int | None, resize: bool, box: Box | None, fit: str, bits: int
+    path: Path | Member, size: int, channels: int | None, resize: bool, box: Box | None, fit: str, bits: int
 ) -> npt.NDArray[np.uint8]:
     """Decode one image, see :func:`decode_images`.
 

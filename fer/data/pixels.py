@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from fer.data.tars import Member
+
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm"}
 )
@@ -35,20 +37,22 @@ _one_at_a_time = threading.Lock()
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def open_image(path: Path | str) -> Image.Image:
+def open_image(path: Path | str | Member) -> Image.Image:
     """Open an image file and read its header.
 
     Raises:
         OSError: If it is not an image; a broken file can raise other exceptions too.
         ValueError: If it is no file (a pipe would be waited for).
     """
+    if isinstance(path, Member):
+        return Image.open(path.open(), formats=_FORMATS)
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("not a file, but a folder, pipe or device")
     return Image.open(path, formats=_FORMATS)
 
 
 def read_image(
-    path: Path | str, channels: int | None = None, bits: int = 16, side: int | None = None
+    path: Path | str | Member, channels: int | None = None, bits: int = 16, side: int | None = None
 ) -> npt.NDArray[np.uint8]:
     """Decode one image file.
 
@@ -90,7 +94,7 @@ def is_wide(image: Image.Image) -> bool:
     return image.mode.startswith("I") or ";16" in str([part[3] for part in getattr(image, "tile", [])])
 
 
-def bits_used(paths: Iterable[Path]) -> int:
+def bits_used(paths: Iterable[Path | Member]) -> int:
     """Return how many bits the values of 16-bit images use: cameras store 10 to 14 bits in them.
 
     Args:
@@ -109,9 +113,9 @@ def bits_used(paths: Iterable[Path]) -> int:
     return next((bits for bits in _DEPTHS if largest < 2**bits), 16)
 
 
-def reason(path: Path, error: Exception) -> str:
+def reason(path: Path | Member, error: Exception) -> str:
     """Say in words why an image cannot be decoded."""
-    if path.is_file() and path.stat().st_size == 0:
+    if path.size == 0 if isinstance(path, Member) else path.is_file() and path.stat().st_size == 0:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
         return "not an image, or cut off in its header"
@@ -136,7 +140,7 @@ def _reduced(file: Any, side: int) -> Image.Image:
     return image
 
 
-def _decode(image: Image.Image, path: Path | str, channels: int | None, bits: int) -> npt.NDArray[np.uint8]:
+def _decode(image: Image.Image, path: Path | str | Member, channels: int | None, bits: int) -> npt.NDArray[np.uint8]:
     colours_are_cut = bits < 16 and is_wide(image) and not image.mode.startswith("I")
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "F":
@@ -155,9 +159,13 @@ def _decode(image: Image.Image, path: Path | str, channels: int | None, bits: in
     return np.asarray(image if image.mode == wanted else image.convert(wanted))
 
 
-def _wide_colours(path: Path | str) -> npt.NDArray[np.uint16]:
+def _wide_colours(path: Path | str | Member) -> npt.NDArray[np.uint16]:
     """Return RGB values with all of their 16 bits, uint16 of shape (H, W, 3)."""
-    values = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
+    if isinstance(path, Member):
+        values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+    else:
+        values = cv2.imread(str(path), flags)
     if values is None:
         raise ValueError("its 16-bit colours cannot be read")
     return np.asarray(values[:, :, ::-1], dtype=np.uint16)

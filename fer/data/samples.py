@@ -1,10 +1,14 @@
 """What every dataset reader returns: decoded images, labels, splits and ids, row by row."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from fer.data.squares import Box
+from fer.data.tars import Tars
 
 SPLITS = ("train", "val", "test")
 
@@ -15,6 +19,21 @@ def readable(name: str) -> str:
         return name.encode().decode()
     except UnicodeEncodeError:
         return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a dataset's images stand.
+
+    Attributes:
+        root: The folder.
+        paths: The N files, relative to it.
+        boxes: The part of each image that is taken; None for the whole of each.
+    """
+
+    root: Path | Tars
+    paths: Sequence[str]
+    boxes: Sequence[Box | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +51,8 @@ class Samples:
         targets: float32 of shape (N, C), the distribution of several raters' votes; None for one label each.
         attributes: str arrays of shape (N,) by name (``gender``, ``age``), by whose values scores are sliced;
             an empty string where nothing is known.
+        files: The images' files, where they were listed alone (:attr:`fer.data.base.FERDataModule.as_files`) and not
+            decoded: ``images`` then has the shape (N, 0, 0).
     """
 
     images: npt.NDArray[np.uint8]
@@ -42,6 +63,22 @@ class Samples:
     subjects: npt.NDArray[np.str_] | None = None
     targets: npt.NDArray[np.float32] | None = None
     attributes: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)
+    files: Files | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def with_readable_names(samples: Samples) -> Samples:
+    """Escape characters in names that cannot be encoded, so that they can be written later."""
+
+    def escaped(values: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+        return np.array([readable(value) for value in values.tolist()], dtype=np.str_)
+
+    return replace(
+        samples,
+        ids=escaped(samples.ids),
+        classes=tuple(readable(name) for name in samples.classes),
+        subjects=None if samples.subjects is None else escaped(samples.subjects),
+        attributes={name: escaped(values) for name, values in samples.attributes.items()},
+    )

@@ -28,17 +28,19 @@ Source: https://www.kaggle.com/c/challenges-in-representation-learning-facial-ex
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fer.data.base import FERDataModule
 from fer.data.cache import cached, is_cached
 from fer.data.entries import unusable
 from fer.data.images import decode_images
 from fer.data.labels import BASIC
-from fer.data.samples import Samples, readable
+from fer.data.samples import Files, Samples, readable, with_readable_names
 from fer.data.source_files import fingerprint
 from fer.data.split_folders import split_folders
 from fer.datasets.fer2013_csv import SIZE, broken_rows, columns_of, read_rows
@@ -67,16 +69,17 @@ class FER2013(FERDataModule):
 
     def read(self) -> Samples:
         """Read whichever form stands in ``root``."""
-        return read_fer2013(self.root, self.cache_dir, self.excluded)
+        return read_fer2013(self.root, self.cache_dir, self.excluded, self.as_files)
 
 
-def read_fer2013(root: Path, cache_dir: Path, excluded: Collection[str] = ()) -> Samples:
+def read_fer2013(root: Path, cache_dir: Path, excluded: Collection[str] = (), as_files: bool = False) -> Samples:
     """Read FER2013 in whichever form it stands in ``root`` or ``root/fer2013``.
 
     Args:
         root: The folder, or the csv file itself.
         cache_dir: Where decoded images are kept.
         excluded: Ids of samples that are left out later: they may be broken.
+        as_files: List the images' files, where it stands in folders, and decode none.
 
     Returns:
         Grey images, uint8 of shape (N, 48, 48), of the classes :data:`fer.data.labels.BASIC`; ids are
@@ -99,7 +102,7 @@ def read_fer2013(root: Path, cache_dir: Path, excluded: Collection[str] = ()) ->
         others = ", ".join(str(paths[0]) for paths in forms[1:])
         log.warning("FER2013 stands in %s in several forms; %s is used, not %s.", root, forms[0][0], others)
     if forms[0][0].is_dir():
-        return _read_folders(root, forms[0][0], cache_dir, excluded)
+        return _read_folders(root, forms[0][0], cache_dir, excluded, as_files)
     return _read_csvs(forms[0], cache_dir, excluded)
 
 
@@ -147,7 +150,7 @@ def _read_csvs(paths: Sequence[Path], cache_dir: Path, excluded: Collection[str]
     return cached(cache_dir, "fer2013", {**key, "broken": sorted(broken)} if broken else key, build)
 
 
-def _read_folders(root: Path, base: Path, cache_dir: Path, excluded: Collection[str]) -> Samples:
+def _read_folders(root: Path, base: Path, cache_dir: Path, excluded: Collection[str], as_files: bool) -> Samples:
     """Read class folders below ``base``, which is ``root`` or below it."""
     entries = find_entries(base)
     if foreign := sorted({entry.emotion for entry in entries} - set(BASIC)):
@@ -160,17 +163,22 @@ def _read_folders(root: Path, base: Path, cache_dir: Path, excluded: Collection[
     below = base.relative_to(root).as_posix()
     ids = paths if below == "." else [f"{below}/{path}" for path in paths]
 
-    files = fingerprint(paths, base)
-
-    def build() -> Samples:
+    def listed(images: npt.NDArray[np.uint8]) -> Samples:
         return Samples(
-            images=decode_images(base, paths, SIZE, 1, cache_dir, resize=False, unreadable=broken, source=files),
+            images=images,
             labels=np.array([BASIC.index(entry.emotion) for entry in entries], dtype=np.int64),
             splits=np.array(splits),
             ids=np.array(ids),
             classes=BASIC,
         )
 
+    def build() -> Samples:
+        return listed(decode_images(base, paths, SIZE, 1, cache_dir, resize=False, unreadable=broken, source=files))
+
+    if as_files:
+        samples = listed(np.zeros((len(paths), 0, 0), np.uint8))
+        return replace(with_readable_names(samples), files=Files(base, paths))
+    files = fingerprint(paths, base)
     labelled = [[entry.path, split, entry.emotion] for entry, split in zip(entries, splits, strict=True)]
     key = {"form": "folders", "below": below, "files": files, "labels": labelled}
     broken = frozenset[str]()

@@ -132,7 +132,7 @@ class FERPlus(FERDataModule):
     def _join(self, path: Path) -> Samples:
         """Give FER2013's images, where they are, the labels that the votes make; images without one are in no split."""
         votes = read_votes(path)
-        samples = read_fer2013(self.root, self.cache_dir, self.excluded)
+        samples = read_fer2013(self.root, self.cache_dir, self.excluded, self.as_files)
         rows = rows_of(samples)
         _check_rows(samples, rows, votes, path)
         targets, kept = _targets(votes.counts[rows], samples.splits, self.mode)

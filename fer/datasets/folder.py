@@ -76,6 +76,7 @@ def read_folder(
     wanted: Sequence[str] | None = None,
     fit: str = DEFAULT_FIT,
     excluded: Collection[str] = (),
+    as_files: bool = False,
 ) -> Samples:
     """Read a tree of class folders.
 
@@ -90,6 +91,7 @@ def read_folder(
         wanted: Classes that will be chosen; folders of unknown names are then left out. None for all.
         fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
         excluded: Ids of samples that are left out later: their images may be broken.
+        as_files: List the images' files, and decode none.
 
     Raises:
         DatasetNotFoundError: If there are no such folders.
@@ -109,7 +111,7 @@ def read_folder(
         expected = "folders <split>/<class>/ of images, or <class>/ alone; splits are train, val and test."
         raise DatasetNotFoundError(name, [root / "train", root / "<class>"], expected, "your own images")
     entries = _with_subjects(entries, root)
-    return read_entries(name, root, entries, cache_dir, image_size, channels, fit, excluded)
+    return read_entries(name, root, entries, cache_dir, image_size, channels, fit, excluded, as_files=as_files)
 
 
 def _with_subjects(entries: list[Entry], root: Path) -> list[Entry]:

@@ -29,6 +29,7 @@ COMMANDS = {
     "ensemble": ["runs=x"],
     "audit": ["data=synthetic"],
     "faces": ["source=x", "to=y"],
+    "pack": ["data=synthetic", "to=y"],
     "predict": [],
     "export": [],
     "demo": ["ckpt=x"],

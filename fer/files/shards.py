@@ -1,0 +1,147 @@
+"""A dataset as tar shards: ``shards.json``, and beside each ``train-000000.tar`` a list of what stands where in it.
+
+The shards themselves are WebDataset's: members ``<key>.jpg`` (or another image's ending), ``<key>.json`` and
+``<key>.cls``.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fer.errors import DatasetError
+from fer.files.atomic import writing
+
+FILE = "shards.json"
+FORMAT = 1
+"""Raised when the files change so that an older release would misread them."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image in a shard, and what is known of it."""
+
+    key: str
+    """What the names of its members begin with."""
+    image: str
+    """The image's member."""
+    offset: int
+    """Where the image's bytes begin in the shard."""
+    size: int
+    """How many they are."""
+    label: str
+    """The name of its class."""
+    id: str
+    """The id that it has in the dataset that was packed."""
+    subject: str = ""
+    """Who is in it; empty if that is not known."""
+    target: Mapping[str, float] | None = None
+    """The distribution of several raters' votes by the classes' names, those without a vote left out."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """By whose values scores are sliced."""
+
+    def known(self) -> dict[str, Any]:
+        """Return what its ``.json`` member says."""
+        said = {"id": self.id, "label": self.label, "subject": self.subject, "target": self.target}
+        return {key: value for key, value in {**said, "attributes": dict(self.attributes)}.items() if value}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A tar file."""
+
+    file: str
+    index: str
+    """The file that lists its samples."""
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """What ``shards.json`` says."""
+
+    name: str
+    """The dataset that was packed."""
+    classes: tuple[str, ...]
+    """In label order."""
+    fit: str
+    """How its oblong images become square if the user does not say."""
+    draw_targets: bool
+    """Whether training draws a label from each sample's votes."""
+    content: str
+    """A hash of what was packed, and how: by it a repeated command knows its own shards."""
+    shards: tuple[Shard, ...]
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """Write ``shards.json``, whole or not at all."""
+    _write(folder / FILE, asdict(index))
+
+
+def read_index(text: str | bytes, where: object) -> Index:
+    """Read the text of a ``shards.json``.
+
+    Args:
+        text: The text.
+        where: Its file, for errors.
+
+    Raises:
+        DatasetError: If it is of a newer format, or damaged.
+    """
+    values = _read(text, where)
+    try:
+        shards = tuple(Shard(**shard) for shard in values.pop("shards"))
+        index = Index(**{**values, "classes": tuple(values["classes"]), "shards": shards})
+        assert all(isinstance(shard.bytes, int) and "/" not in shard.file + shard.index for shard in shards)
+        return index
+    except (AssertionError, KeyError, TypeError) as error:
+        raise _damaged(where, error) from error
+
+
+def write_samples(folder: Path, shard: Shard, samples: Sequence[Sample]) -> None:
+    """Write the list beside a shard, whole or not at all; a shard that has one is complete."""
+    _write(folder / shard.index, {"shard": asdict(shard), "samples": [asdict(sample) for sample in samples]})
+
+
+def read_samples(text: str | bytes, where: object) -> tuple[Shard, list[Sample]]:
+    """Read the text of the list beside a shard; arguments and errors are those of :func:`read_index`."""
+    values = _read(text, where)
+    try:
+        return Shard(**values["shard"]), [Sample(**sample) for sample in values["samples"]]
+    except (KeyError, TypeError) as error:
+        raise _damaged(where, error) from error
+
+
+def sha256(path: Path) -> str:
+    """Return a file's checksum, as ``sha256sum`` prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    with writing(path) as file:
+        json.dump({"format": FORMAT, **values}, file, separators=(",", ":"))
+        file.write("\n")
+
+
+def _read(text: str | bytes, where: object) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+        number = values.pop("format")
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise _damaged(where, error) from error
+    if not isinstance(number, int) or number > FORMAT:
+        raise DatasetError(
+            f"{where} is of format {number}; this release reads formats up to {FORMAT}. Update fer, or pack the "
+            f"dataset again with this release."
+        )
+    return dict(values)
+
+
+def _damaged(where: object, error: Exception) -> DatasetError:
+    return DatasetError(f"{where} is damaged ({error!r}). Pack the dataset again, or copy it anew.")
