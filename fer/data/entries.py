@@ -17,6 +17,7 @@ from fer.data.pixels import read_image
 from fer.data.samples import Files, Samples, readable, with_readable_names
 from fer.data.source_files import fingerprint
 from fer.data.squares import DEFAULT_FIT, Box
+from fer.data.tars import Tars
 from fer.errors import DatasetError, listing
 
 
@@ -115,7 +116,7 @@ def _samples(entries: Sequence[Entry], classes: tuple[str, ...], images: npt.NDA
     )
 
 
-def unusable(root: Path, paths: Iterable[str], side: int | None = None) -> frozenset[str]:
+def unusable(root: Path | Tars, paths: Iterable[str], side: int | None = None) -> frozenset[str]:
     """Return which images cannot be decoded, or are not ``side`` by ``side`` pixels, if given."""
     broken = set()
     for path in paths:

@@ -68,15 +68,19 @@ class Combined(FERDataModule):
             with self._named(name):
                 self.parts[name] = build(node, f"data.options.{name}", seed=self.split_seed)
             self.parts[name].select_on_test = self.select_on_test  # then no validation split is carved
-        # If one part samples labels from its votes, all do; a sample with a single label always gets it.
-        self.draw_targets = any(part.draw_targets for part in self.parts.values())
+        self.draw_targets = self._draws()
 
     def _named(self, name: str) -> AbstractContextManager[None]:
         return parts.named(name, self.nodes[name], self.options[name], self.said)
 
+    def _draws(self) -> bool:
+        """Say whether labels are drawn: if one part's are, all are; a sample with a single label always gets it."""
+        return any(part.draw_targets for part in self.parts.values())
+
     def read(self) -> Samples:
         """Read every dataset, and bring them together."""
         read = {name: self._read_part(name) for name in self.parts}
+        self.draw_targets = self._draws()  # shards say it once they are read
         common = in_order(set.intersection(*(set(samples.classes) for samples in read.values())))
         if len(common) < 2:
             raise ConfigError(

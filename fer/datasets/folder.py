@@ -154,7 +154,7 @@ def find_entries(
     _check_splits(root, splits)
     labels = {folder: subfolders(root / folder) for folder in splits}
     names = sorted({label for names in labels.values() for label in names})
-    emotions = _emotions(root, names, label_map or {}, own_classes, wanted)
+    emotions = classes_of(root, names, label_map or {}, own_classes, wanted)
     labels = {folder: [name for name in names if name in emotions] for folder, names in labels.items()}
     if own_classes:
         meant = {name: emotion for name in emotions.values() if (emotion := among(name, EMOTIONS)) not in (None, name)}
@@ -202,31 +202,45 @@ def _check_splits(root: Path, splits: Mapping[str, str]) -> None:
             )
 
 
-def _emotions(
+def classes_of(
     root: Path,
     names: Sequence[str],
     label_map: Mapping[str, str | None],
     own_classes: bool,
     wanted: Sequence[str] | None,
+    what: str = "class folder",
 ) -> dict[str, str]:
-    """Return the class of each class folder that is not left out."""
+    """Return the class of each class folder, or other label, that is not left out.
+
+    Args:
+        root: The dataset's folder, for messages.
+        names: The labels.
+        label_map: What labels mean that do not say it; None for those that are left out.
+        own_classes: Keep the others' names, whatever they are.
+        wanted: Classes that will be chosen; unknown names are then left out. None for all.
+        what: What the labels are.
+
+    Raises:
+        LabelError: Naming each label that is not known.
+        ConfigError: If ``label_map`` has a misspelt name.
+    """
     meant = {plain(str(key)): value for key, value in label_map.items()}
     there = {plain(name): name for name in names}
     for key in label_map:
         unmapped = [name for word, name in there.items() if word not in meant]
         if names and plain(str(key)) not in there and (hint := did_you_mean(str(key), unmapped)):
-            raise ConfigError(f"data.label_map: {root} has no class folder '{key}'.{hint}")
+            raise ConfigError(f"data.label_map: {root} has no {what} '{key}'.{hint}")
     named = {key: value for key, value in meant.items() if value is not None}
     used = [name for name in names if meant.get(plain(name), "") is not None]
     unknown = []
     if wanted is not None and not own_classes:
         unknown = [name for name in used if not _is_known(name, named)]
     if left_out := [name for name in names if name not in used or name in unknown]:
-        log.info("%s: class folders left out: %s.", root, readable(", ".join(left_out)))
+        log.info("%s: %ss left out: %s.", root, what, readable(", ".join(left_out)))
     try:
         return resolve([name for name in used if name not in unknown], named, own_classes)
     except LabelError as error:
-        raise LabelError(readable(f"class folders in {root}: {error}")) from None
+        raise LabelError(readable(f"{what}s in {root}: {error}")) from None
 
 
 def _is_known(name: str, label_map: Mapping[str, str]) -> bool:

@@ -17,6 +17,7 @@ from fer.training.optim import GROUPING, build_optimizer, parameter_groups
 CONF = REPO / "conf"
 REQUIRED = {
     "data=folder": ["data.root=x"],
+    "data=shards": ["data.root=x"],
     "data=combined": ["data.datasets=[fer2013,rafdb]"],
     "optimizer=timm": ["optimizer.name=radam"],
     "model=custom": ["model._target_=torch.nn.Identity"],

@@ -1,0 +1,139 @@
+"""Shards that others wrote: what is found by reading the tar files' headers and labels."""
+
+import json
+import logging
+import re
+import tarfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fer import progress
+from fer.data.pixels import EXTENSIONS
+from fer.data.samples import readable
+from fer.data.split_folders import SPLIT_NAMES, split_folders
+from fer.datasets.folder import classes_of
+from fer.datasets.shards_packed import Placed, check_unique
+from fer.errors import DatasetError, DatasetNotFoundError, listing
+from fer.files.shards import FILE, Sample
+
+log = logging.getLogger(__name__)
+
+_LABELS = ("json", "cls", "txt")  # endings of members that may hold a label, the first that does wins
+_KEYS = ("label", "class", "cls")  # of json
+_LONGEST = 2**20  # bytes of a label's member
+
+
+def find(root: Path) -> dict[str, str]:
+    """Return the tar files of a folder, relative to it, and the split of each.
+
+    Raises:
+        DatasetNotFoundError: If there are none.
+    """
+    folders = split_folders(root)
+    found = {path.name: _split_of(path.name) for path in sorted(root.glob("*.tar"))}
+    found |= {f"{f}/{p.name}": split for f, split in folders.items() for p in sorted((root / f).glob("*.tar"))}
+    if not found:
+        expected = "shards.json of fer.pack, or shards that others wrote: train-000000.tar and so on, not compressed."
+        looked = [root / FILE, root / "train-*.tar"]
+        raise DatasetNotFoundError("shards", looked, expected, "python -m fer.pack writes them")
+    named = {name: split for name, split in found.items() if split}
+    if named and (others := [name for name in found if name not in named]):
+        log.warning("%s: shards not named after a split were left out: %s.", root, ", ".join(others))
+    return named or dict.fromkeys(found, "train")
+
+
+def _split_of(name: str) -> str:
+    return SPLIT_NAMES.get(re.match("[a-z]*", name.lower())[0], "")  # type: ignore[index]
+
+
+def placed(
+    root: Path, label_map: Mapping[str, str | None] | None, own_classes: bool, wanted: Sequence[str] | None
+) -> list[Placed]:
+    """List the samples of all shards, in the shards' order.
+
+    Args:
+        root: The folder.
+        label_map: What labels mean that are no names of emotions; None for those that are left out.
+        own_classes: Keep the others' names, whatever they are.
+        wanted: Classes that will be chosen; samples of unknown names are then left out. None for all.
+
+    Raises:
+        DatasetError: If a shard is cut off, or samples have no label or are there twice.
+        LabelError: If labels are numbers or unknown, and not in ``label_map``.
+    """
+    shards = find(root)
+    found: list[Placed] = []
+    with progress.bar("looking through shards", len(shards), at_least=10) as bar:
+        for name, split in shards.items():
+            found += [Placed(name, split, sample) for sample in _samples(root / name, split)]
+            bar.update()
+    if without := [one.path for one in found if not one.sample.label]:
+        raise DatasetError(
+            f"{root}: {len(without)} of {len(found)} images have no label:\n{listing(without)}\n"
+            f"  Each needs a member of the same name that ends in .cls, .txt or .json (with a key 'label')."
+        )
+    names = sorted({one.sample.label for one in found})
+    classes = classes_of(root, names, label_map or {}, own_classes, wanted, "label")
+    found = [
+        one._replace(sample=replace(one.sample, label=classes[one.sample.label]))
+        for one in found
+        if one.sample.label in classes
+    ]
+    check_unique(root, found)
+    return found
+
+
+def _samples(path: Path, split: str) -> list[Sample]:
+    """Return the samples of a shard, in the order of their images; those without a label have an empty one.
+
+    Raises:
+        DatasetError: If it is cut off or damaged, or two images have one key.
+    """
+    images: dict[str, tarfile.TarInfo] = {}
+    texts: dict[str, dict[str, str]] = defaultdict(dict)
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                # As in WebDataset: the key ends at the first dot of the name behind the folders.
+                parts = re.fullmatch(r"((?:.*/|)[^.]+)[.]([^/]*)", member.name.removeprefix("./"))
+                if not member.isfile() or parts is None:
+                    continue
+                key, ending = parts[1], parts[2].lower()
+                if f".{ending}" in EXTENSIONS:
+                    if key in images:
+                        raise DatasetError(f"{path} has two images with the key '{readable(key)}'. Each needs its own.")
+                    images[key] = member
+                elif ending in _LABELS and member.size < _LONGEST and (file := tar.extractfile(member)):
+                    texts[key][ending] = file.read().decode(errors="replace")
+            end = tar.offset
+        with path.open("rb") as file:
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes any end for the end
+                raise tarfile.ReadError(f"what follows byte {end:,} is no member, and not the mark of the end")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DatasetError(f"{path} is cut off or damaged ({error}). Copy it anew.") from error
+    return [_sample(key, member, split, texts[key]) for key, member in images.items()]
+
+
+def _sample(key: str, member: tarfile.TarInfo, split: str, texts: Mapping[str, str]) -> Sample:
+    said: dict[str, Any] = {}
+    with suppress(ValueError, TypeError):  # no mapping: it says nothing that is known here
+        said = dict(json.loads(texts.get("json", "{}")))
+    labels = [said.get(name) for name in _KEYS] + [texts.get("cls"), texts.get("txt")]
+    label = next((label for label in labels if isinstance(label, str | int) and str(label).strip()), "")
+    target, attributes = said.get("target"), said.get("attributes")
+    return Sample(
+        key=key,
+        image=member.name,
+        offset=member.offset_data,
+        size=member.size,
+        label=str(label).strip(),
+        id=str(said.get("id") or f"{split}/{key}"),
+        subject=str(said.get("subject") or ""),
+        target=target if isinstance(target, Mapping) else None,
+        attributes=attributes if isinstance(attributes, Mapping) else {},
+    )
