@@ -241,7 +241,8 @@ def _missing_data(where: str, choice: str | None, node: Mapping[str, Any]) -> li
     said = re.search(r"^root: (\S+) *# *(.*)$", file.read_text(), re.MULTILINE) if file.is_file() else None
     root = node.get("root") or (said[1] if said else None)
     problems = []
-    if root is not None and root != "???" and not Path(root).expanduser().exists():
+    behind_url = choice == "shards" and "://" in str(root)
+    if root is not None and root != "???" and not behind_url and not Path(root).expanduser().exists():
         problems.append(
             f"{where}.root={root}: dataset '{choice}' was not found; there is no {Path(root).expanduser().absolute()}."
             + (f" Expected: {said[2]}." if said else "")

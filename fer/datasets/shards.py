@@ -22,6 +22,9 @@ The shards of ``fer.pack`` keep ids, splits, subjects, votes and attributes: a r
 run on the dataset itself. Ids of others' samples are ``<split>/<key>``, unless json says ``id``; it may say ``subject``
 too. Where no shard is named after a split, all are training images.
 
+``root`` may be a URL that fsspec reads (``https://``; ``s3://``, ``gs://`` and others with the package that it names).
+The shards are fetched once, in pieces, checked, and kept in ``data.cache_dir``; a killed run goes on where it stopped.
+
 Licence, citation: those of the dataset.
 """
 
@@ -40,7 +43,7 @@ from fer.data.labels import in_order
 from fer.data.samples import Files, Samples, readable, with_readable_names
 from fer.data.source_files import fingerprint
 from fer.data.tars import Tars
-from fer.datasets import shards_packed, shards_plain
+from fer.datasets import shards_packed, shards_plain, shards_remote
 from fer.datasets.shards_packed import Placed
 from fer.errors import ConfigError
 from fer.files.shards import FILE, Index, read_index
@@ -50,7 +53,7 @@ class Shards(FERDataModule):
     """Tar shards; once read, ``name`` is that of the dataset that was packed.
 
     Args:
-        root: The folder that holds them.
+        root: The folder that holds them, or its URL.
         label_map: What the labels of others' shards mean, where they are not names of emotions.
         own_classes: Keep the labels of others' shards, whatever they are, but for those in ``label_map``.
         **loading: See :class:`fer.data.base.FERDataModule`.
@@ -62,7 +65,9 @@ class Shards(FERDataModule):
         self, root: str, label_map: Mapping[str, str | None] | None = None, own_classes: bool = False, **loading: Any
     ) -> None:
         super().__init__(**loading)
-        self.root, self.label_map, self.own_classes = Path(root).expanduser(), label_map, own_classes
+        self.url = root if "://" in root else None
+        self.root = Path(root).expanduser()  # of a URL, once it is read, where it was fetched to
+        self.label_map, self.own_classes = label_map, own_classes
         self.given_fit = loading.get("fit")
 
     def read(self) -> Samples:
@@ -70,27 +75,33 @@ class Shards(FERDataModule):
 
         Raises:
             DatasetNotFoundError: If there are no shards.
-            DatasetError: If shards are missing, cut off or changed, samples have no label or are there twice, or images
-                cannot be read.
+            DatasetError: If shards are missing, cut off, changed or not to be reached, samples have no label or are
+                there twice, or images cannot be read.
             LabelError: If labels of others' shards are numbers or unknown, and not in ``label_map``.
         """
-        path = self.root / FILE
-        index = read_index(path.read_bytes(), path) if path.is_file() else None
+        if self.url:
+            found = shards_remote.look(self.url, self.cache_dir)
+            self.root, index, fetch, files = found.folder, found.index, found.fetch, found.folder.name
+        else:
+            path = self.root / FILE
+            index, fetch = read_index(path.read_bytes(), path) if path.is_file() else None, None
+            files = fingerprint(
+                shards_packed.files_of(self.root, index) if index else shards_plain.find(self.root), self.root
+            )
         if index:
             self._take_over(index)
-            files = shards_packed.files_of(self.root, index)
-        else:
-            files = list(shards_plain.find(self.root))
 
         @cache
         def placed() -> list[Placed]:
+            if fetch:
+                fetch()
             if index:
                 return shards_packed.placed(self.root, index)
             return shards_plain.placed(self.root, self.label_map, self.own_classes, self.wanted)
 
         options = {"size": self.image_size, "channels": self.channels, "fit": self.fit}
         labels = [sorted((self.label_map or {}).items(), key=str), self.own_classes, self.wanted]
-        key: dict[str, object] = {"files": fingerprint(files, self.root), "labels": labels, **options}
+        key: dict[str, object] = {"files": files, "labels": labels, **options}
         if self.as_files:
             return self._decoded(placed(), index)
         broken = frozenset[str]()
@@ -105,7 +116,7 @@ class Shards(FERDataModule):
         if self.label_map or self.own_classes:
             key = "label_map" if self.label_map else "own_classes"
             named = ", ".join(index.classes)
-            raise ConfigError(f"data.{key}: {self.root / FILE} names the classes: {named}. Leave it out.")
+            raise ConfigError(f"data.{key}: {self.url or self.root}/{FILE} names the classes: {named}. Leave it out.")
         self.name, self.fit, self.draw_targets = index.name, self.given_fit or index.fit, index.draw_targets
 
     def _decoded(self, placed: Sequence[Placed], index: Index | None, broken: frozenset[str] | None = None) -> Samples:

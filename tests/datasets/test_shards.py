@@ -1,10 +1,8 @@
 """data=shards: what fer.pack packed trains as the dataset itself, others' shards are read, and damage is named."""
 
-import io
 import json
 import shutil
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +13,9 @@ from fakes import face, write_image_folder
 from fakes_ferplus import make as make_ferplus
 from fakes_ferplus import write as write_ferplus
 from fakes_lab import write_kdef
+from fakes_shards import labelled, pack, plain, png, same, shards
 from fakes_web import write_expw, write_rafdb
-from PIL import Image
 
-from fer.data.base import FERDataModule
 from fer.data.samples import Samples
 from fer.datasets import shards_plain
 from fer.datasets.expw import ExpW
@@ -26,32 +23,8 @@ from fer.datasets.fer2013 import FER2013
 from fer.datasets.folder import Folder
 from fer.datasets.kdef import KDEF
 from fer.datasets.rafdb import RAFDB
-from fer.datasets.shards import Shards
 from fer.datasets.synthetic import Synthetic
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError
-from fer.packing import writing
-
-
-def shards(root: Path, **options: object) -> Shards:
-    return Shards(str(root), **{"cache_dir": str(root.parent / "cache"), **options})  # type: ignore[arg-type]
-
-
-def pack(datamodule: FERDataModule, to: Path, shard_mb: float = 0.002) -> Path:
-    datamodule.as_files = True
-    datamodule.use_own_splits()
-    samples = datamodule.samples
-    writing.pack(samples, to, shard_mb, datamodule.name, datamodule.fit, datamodule.draw_targets)
-    return to
-
-
-def same(one: Samples, two: Samples) -> None:
-    np.testing.assert_array_equal(one.images, two.images)
-    for name in ("ids", "labels", "splits", "subjects", "targets"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
-    assert one.classes == two.classes
-    assert one.attributes.keys() == two.attributes.keys()
-    for name, values in one.attributes.items():
-        np.testing.assert_array_equal(values, two.attributes[name])
 
 
 def test_a_run_on_shards_is_the_run_on_the_folder(tmp_path, train_here, run_here):
@@ -152,31 +125,6 @@ def test_excluded_images_may_be_broken(tmp_path):
 
 
 # Shards that others wrote.
-
-
-def png(label: int = 0, seed: int = 0) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(face(label, np.random.default_rng(seed))).save(file, "PNG")
-    return file.getvalue()
-
-
-def labelled(ending: str = "cls", labels: tuple[str, ...] = ("happy", "sad", "Happiness", "sad")) -> dict[str, bytes]:
-    members = {}
-    for number, label in enumerate(labels):
-        said = json.dumps({"label": label}) if ending == "json" else f"{label}\n"
-        members |= {f"{number:03}.png": png(number, number), f"{number:03}.{ending}": said.encode()}
-    return members
-
-
-def plain(root: Path, tars: Mapping[str, Mapping[str, bytes]]) -> Path:
-    for name, members in tars.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(root / name, "w") as tar:
-            for member, content in members.items():
-                info = tarfile.TarInfo(member)
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
-    return root
 
 
 @pytest.mark.parametrize("ending", ["cls", "txt", "json"])

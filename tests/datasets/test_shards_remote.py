@@ -1,0 +1,205 @@
+"""data=shards with data.root=<URL>: the same samples, fetched in pieces and kept; what cannot be fetched is named."""
+
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+from conftest import TINY
+from fakes import write_image_folder
+from fakes_shards import labelled, pack, plain, same, shards
+
+from fer.datasets import shards_remote
+from fer.datasets.folder import Folder
+from fer.datasets.shards import Shards
+from fer.errors import ConfigError, DatasetError, LabelError
+
+
+class Files(ThreadingHTTPServer):
+    """Serves a folder as object stores do: with ranges, or without."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.ranges, self.asked, self.failing = folder, True, [], 0
+        super().__init__(("127.0.0.1", 0), Answer)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/data"
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Files
+
+    def do_GET(self) -> None:
+        path = self.server.folder / self.path.removeprefix("/data").lstrip("/")
+        self.server.asked.append((path.name, self.headers.get("Range")))
+        if self.server.failing and path.suffix == ".tar":
+            self.server.failing -= 1
+            self.send_error(503)
+            return
+        if path.is_dir():
+            content = "".join(f'<a href="{one.name}">{one.name}</a>' for one in sorted(path.iterdir())).encode()
+        elif path.is_file():
+            content = path.read_bytes()
+        else:
+            self.send_error(404)
+            return
+        size, status = len(content), 200
+        if self.server.ranges and (found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))):
+            start, end = int(found[1]), min(int(found[2]) + 1, size)
+            content, status = content[start:end], 206
+        self.send_response(status)
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
+        self.send_header("Accept-Ranges", "bytes" if self.server.ranges else "none")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Files]:
+    """Serves ``tmp_path/packed``: two classes, several shards."""
+    write_image_folder(tmp_path / "data", classes=["happy", "sad"])
+    pack(Folder(str(tmp_path / "data")), tmp_path / "packed", 0.001)
+    files = Files(tmp_path / "packed")
+    threading.Thread(target=files.serve_forever, daemon=True).start()
+    yield files
+    files.shutdown()
+    files.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch):
+    monkeypatch.setattr(shards_remote, "_PIECE", 1000)
+    monkeypatch.setattr(shards_remote.time, "sleep", lambda seconds: None)
+
+
+def behind(server: Files, tmp_path: Path, **options: object) -> Shards:
+    return Shards(server.url, cache_dir=str(tmp_path / "far"), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_samples_are_those_of_the_folder_and_are_fetched_once(server, tmp_path, ranges):
+    server.ranges = ranges
+    expected = shards(tmp_path / "packed").read()
+    same(behind(server, tmp_path).read(), expected)
+    asked = [name for name, _ in server.asked if name.endswith(".tar")]
+    assert len(set(asked)) == len(list((tmp_path / "packed").glob("*.tar"))) > 3
+    if ranges:
+        assert all(found for name, found in server.asked if name.endswith(".tar"))
+        assert len(asked) > 2 * len(set(asked))
+    else:
+        assert len(asked) == len(set(asked))
+    server.asked.clear()
+    same(behind(server, tmp_path).read(), expected)  # from the cache
+    same(behind(server, tmp_path, image_size=24).read(), shards(tmp_path / "packed", image_size=24).read())
+    assert {name for name, _ in server.asked} == {"shards.json"}
+
+
+def test_other_shards_behind_the_url_are_noticed(server, tmp_path):
+    before = behind(server, tmp_path).read()
+    write_image_folder(tmp_path / "others", classes=["happy", "fear"])
+    for path in (tmp_path / "packed").iterdir():
+        path.unlink()
+    pack(Folder(str(tmp_path / "others")), tmp_path / "packed", 0.001)
+    assert behind(server, tmp_path).read().classes != before.classes
+
+
+def test_a_killed_fetch_goes_on(server, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    piece, count = shards_remote._Remote.piece, []
+
+    def killed(self, *args):
+        count.append(args)
+        if len(count) == 12:
+            raise Killed
+        return piece(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards_remote._Remote, "piece", killed)
+        with pytest.raises(Killed):
+            behind(server, tmp_path).read()
+    assert list((tmp_path / "far").glob("fetched-*/.*.part"))
+    before = {(name, found) for name, found in server.asked if name.endswith(".tar")}
+    assert before
+    server.asked.clear()
+    same(behind(server, tmp_path).read(), shards(tmp_path / "packed").read())
+    assert not before & set(server.asked)
+    assert not list((tmp_path / "far").glob("fetched-*/.*.part"))
+
+
+def refusal(server: Files, tmp_path: Path) -> str:
+    with pytest.raises(DatasetError) as error:
+        behind(server, tmp_path).read()
+    return str(error.value)
+
+
+def test_what_cannot_be_fetched_is_named(server, tmp_path):
+    server.failing = 2  # is asked again
+    path = tmp_path / "packed/val-000000.tar"
+    content = path.read_bytes()
+    path.write_bytes(content[:700])
+    assert f"{server.url}/val-000000.tar ends at byte 700 of {len(content):,}: it is cut off." in refusal(
+        server, tmp_path
+    )
+    path.write_bytes(content[:700] + b"x" + content[701:])
+    assert f"{server.url}/val-000000.tar is not as it was packed" in refusal(server, tmp_path)
+    path.unlink()
+    assert f"{server.url}/val-000000.tar is missing" in refusal(server, tmp_path)
+    path.write_bytes(content)
+    server.failing = 3
+    said = refusal(server, tmp_path)
+    assert f"{server.url}/val-000000.tar cannot be reached (" in said
+    assert "503" in said
+    assert len(behind(server, tmp_path).read()) == 18  # and goes on, once it is mended
+
+
+def test_a_server_that_is_not_there(tmp_path, run_here, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_here("fer.train", "data=shards", "data.root=http://127.0.0.1:9/data", *TINY[:1])
+    assert stop.value.code == 2
+    assert "http://127.0.0.1:9/data/shards.json cannot be reached (" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"data.root=nope://x: Protocol not known: nope"):
+        Shards("nope://x", cache_dir=str(tmp_path)).read()
+
+
+def test_shards_of_others_behind_a_url(server, tmp_path):
+    for path in (tmp_path / "packed").iterdir():
+        path.unlink()
+    assert f"data.root={server.url}: there is no shards.json" in refusal(server, tmp_path)
+    plain(tmp_path / "packed", {"train-0.tar": labelled(), "val-0.tar": labelled()})
+    same(behind(server, tmp_path).read(), shards(tmp_path / "packed").read())
+    plain(tmp_path / "packed", {"test-0.tar": labelled(labels=("1", "2"))})
+    with pytest.raises(LabelError, match="class '1' is a number"):
+        behind(server, tmp_path).read()
+
+
+def test_any_file_system_of_fsspec(server, tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "packed"), "/bucket/packed", recursive=True)
+    same(Shards("memory://bucket/packed", cache_dir=str(tmp_path / "far")).read(), shards(tmp_path / "packed").read())
+    memory.rm("/bucket", recursive=True)
+
+
+def test_shards_behind_a_url_are_packed_and_trained_on(server, tmp_path, run_here, train_here):
+    options = [option for option in TINY if not option.startswith("data.num_samples")]
+    run = train_here("data=shards", f"data.root={server.url}", *options, "trainer.max_epochs=1")
+    assert (run / "checkpoints/best.ckpt").is_file()
+    run_here("fer.pack", "data=shards", f"data.root={server.url}", "to=again", name=None)
+    same(shards(tmp_path / "again").read(), shards(tmp_path / "packed").read())
+    assert np.unique(shards(tmp_path / "again").read().splits).tolist() == ["test", "train", "val"]
