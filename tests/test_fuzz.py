@@ -25,11 +25,13 @@ import torch
 from conftest import TINY
 from fakes_ferplus import write as write_ferplus
 from fakes_model import DESCRIPTION
+from fakes_shards import labelled, pack, plain, shards
 from fakes_tree import read as read_folder
 
 from fer.data.fingerprints import fingerprints
 from fer.datasets.fer2013 import FER2013
 from fer.datasets.ferplus import FERPlus
+from fer.datasets.folder import Folder
 from fer.errors import FERError
 from fer.reporting import comparison, mcnemar
 from fer.training.module import FERModule
@@ -206,6 +208,28 @@ def test_images(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
         try:
             read_folder(tmp_path / "data")
+        finally:
+            path.write_bytes(kept[path])
+
+    assert fuzz(use)
+
+
+def test_shards(tmp_path: Path) -> None:
+    fakes.write_image_folder(tmp_path / "data", classes=["happy", "sad"])
+    pack(Folder(str(tmp_path / "data")), tmp_path / "packed", shard_mb=1)
+    plain(tmp_path / "others", {"train-0.tar": labelled(), "val-0.tar": labelled("json")})
+    files = sorted(path for folder in ("packed", "others") for path in (tmp_path / folder).iterdir())
+    kept = {path: path.read_bytes() for path in files}
+
+    def use(rng: random.Random) -> None:
+        path = rng.choice(files)
+        if path.suffix == ".json" and rng.random() < 0.5:
+            path.write_text(json.dumps(twist(json.loads(kept[path]), rng), default=repr))
+        else:
+            path.write_bytes(spoil(kept[path], rng))
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        try:
+            shards(path.parent).read()
         finally:
             path.write_bytes(kept[path])
 

@@ -53,5 +53,8 @@ class Tars:
         """The tar files, relative to the folder."""
         return {str(member.tar.relative_to(self.root)) for member in self.members.values()}
 
+    def __fspath__(self) -> str:
+        return str(self.root)
+
     def __str__(self) -> str:
         return str(self.root)

@@ -1,5 +1,6 @@
 """Shards of ``fer.pack``: what ``shards.json`` and the lists beside the shards say, checked."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +39,7 @@ def files_of(root: Path, index: Index) -> list[str]:
     for shard in index.shards:
         for name, size in ((shard.file, shard.bytes), (shard.index, None)):
             path = root / name
-            if not path.is_file():
+            if not os.path.isfile(path):  # pathlib's own fails for a name that is too long
                 problems.append(f"{name} is missing")
             elif size is not None and (found := path.stat().st_size) != size:
                 problems.append(f"{name} has {found:,} bytes, and had {size:,} when it was packed")
@@ -64,7 +65,7 @@ def placed(root: Path, index: Index) -> list[Placed]:
             path = root / shard.index
             listed, samples = read_samples(path.read_bytes(), path)
             if listed != shard or len(samples) != shard.samples:
-                problems.append(f"{shard.index} is of another packing than {FILE}")
+                problems.append(f"{shard.index} is not as it was packed: its sha256 is another")
             elif sha256(root / shard.file) != shard.sha256:
                 problems.append(f"{shard.file} is not as it was packed: its sha256 is another")
             found += [Placed(shard.file, shard.split, sample) for sample in samples]

@@ -125,7 +125,6 @@ def _sample(key: str, member: tarfile.TarInfo, split: str, texts: Mapping[str, s
         said = dict(json.loads(texts.get("json", "{}")))
     labels = [said.get(name) for name in _KEYS] + [texts.get("cls"), texts.get("txt")]
     label = next((label for label in labels if isinstance(label, str | int) and str(label).strip()), "")
-    target, attributes = said.get("target"), said.get("attributes")
     return Sample(
         key=key,
         image=member.name,
@@ -134,6 +133,12 @@ def _sample(key: str, member: tarfile.TarInfo, split: str, texts: Mapping[str, s
         label=str(label).strip(),
         id=str(said.get("id") or f"{split}/{key}"),
         subject=str(said.get("subject") or ""),
-        target=target if isinstance(target, Mapping) else None,
-        attributes=attributes if isinstance(attributes, Mapping) else {},
+        target=_of(float | int, said.get("target")) or None,
+        attributes=_of(str, said.get("attributes")),
     )
+
+
+def _of(kind: Any, values: object) -> dict[str, Any]:
+    """Return a mapping whose values are all of a kind; an empty one for anything else."""
+    good = isinstance(values, Mapping) and all(isinstance(value, kind) for value in values.values())
+    return dict(values) if good and isinstance(values, Mapping) else {}

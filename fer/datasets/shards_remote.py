@@ -60,7 +60,7 @@ def look(url: str, cache_dir: Path) -> Found:
     text = remote.text(FILE)
     if text is not None:
         index = read_index(text, f"{remote.url}/{FILE}")
-        wanted = {shard.index: Wanted(None) for shard in index.shards}
+        wanted = {shard.index: Wanted(None, shard.index_sha256) for shard in index.shards}
         wanted |= {shard.file: Wanted(shard.bytes, shard.sha256) for shard in index.shards}
         token = hashlib.sha256(text).hexdigest()
     else:

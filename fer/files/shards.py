@@ -7,7 +7,8 @@ The shards themselves are WebDataset's: members ``<key>.jpg`` (or another image'
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,14 @@ class Sample:
     attributes: Mapping[str, str] = field(default_factory=dict)
     """By whose values scores are sliced."""
 
+    def __post_init__(self) -> None:
+        texts = (self.key, self.image, self.label, self.id, self.subject, *self.attributes, *self.attributes.values())
+        votes = dict(self.target or {})
+        if not (_texts(*texts, *votes) and _counts(self.offset, self.size)):
+            raise TypeError(f"a sample of wrong values: {self!r:.200}")
+        if not all(isinstance(share, int | float) and isfinite(share) for share in votes.values()):
+            raise TypeError(f"a target of wrong values: {votes!r:.200}")
+
     def known(self) -> dict[str, Any]:
         """Return what its ``.json`` member says."""
         said = {"id": self.id, "label": self.label, "subject": self.subject, "target": self.target}
@@ -59,6 +68,15 @@ class Shard:
     samples: int
     bytes: int
     sha256: str
+    index_sha256: str = ""
+    """The checksum of that list; empty in the list itself."""
+
+    def __post_init__(self) -> None:
+        names = (self.file, self.index, self.split, self.sha256, self.index_sha256)
+        if not (_texts(*names) and _counts(self.samples, self.bytes)) or "/" in self.file + self.index:
+            raise TypeError(f"a shard of wrong values: {self!r:.200}")
+        if self.split not in ("train", "val", "test"):
+            raise TypeError(f"a shard of no split: {self.split!r:.200}")
 
 
 @dataclass(frozen=True)
@@ -77,13 +95,17 @@ class Index:
     """A hash of what was packed, and how: by it a repeated command knows its own shards."""
     shards: tuple[Shard, ...]
 
+    def __post_init__(self) -> None:
+        if not _texts(self.name, self.fit, self.content, *self.classes) or not isinstance(self.draw_targets, bool):
+            raise TypeError("wrong values")
+
 
 def write_index(folder: Path, index: Index) -> None:
     """Write ``shards.json``, whole or not at all."""
     _write(folder / FILE, asdict(index))
 
 
-def read_index(text: str | bytes, where: object) -> Index:
+def read_index(text: bytes, where: object) -> Index:
     """Read the text of a ``shards.json``.
 
     Args:
@@ -96,24 +118,28 @@ def read_index(text: str | bytes, where: object) -> Index:
     values = _read(text, where)
     try:
         shards = tuple(Shard(**shard) for shard in values.pop("shards"))
-        index = Index(**{**values, "classes": tuple(values["classes"]), "shards": shards})
-        assert all(isinstance(shard.bytes, int) and "/" not in shard.file + shard.index for shard in shards)
-        return index
-    except (AssertionError, KeyError, TypeError) as error:
+        return Index(**{**values, "classes": tuple(values["classes"]), "shards": shards})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(where, error) from error
 
 
-def write_samples(folder: Path, shard: Shard, samples: Sequence[Sample]) -> None:
-    """Write the list beside a shard, whole or not at all; a shard that has one is complete."""
+def write_samples(folder: Path, shard: Shard, samples: Sequence[Sample]) -> Shard:
+    """Write the list beside a shard, whole or not at all; a shard that has one is complete.
+
+    Returns:
+        The shard, with the list's checksum.
+    """
     _write(folder / shard.index, {"shard": asdict(shard), "samples": [asdict(sample) for sample in samples]})
+    return replace(shard, index_sha256=sha256(folder / shard.index))
 
 
-def read_samples(text: str | bytes, where: object) -> tuple[Shard, list[Sample]]:
-    """Read the text of the list beside a shard; arguments and errors are those of :func:`read_index`."""
+def read_samples(text: bytes, where: object) -> tuple[Shard, list[Sample]]:
+    """Read the list beside a shard; arguments and errors are those of :func:`read_index`."""
     values = _read(text, where)
     try:
-        return Shard(**values["shard"]), [Sample(**sample) for sample in values["samples"]]
-    except (KeyError, TypeError) as error:
+        shard = replace(Shard(**values["shard"]), index_sha256=hashlib.sha256(text).hexdigest())
+        return shard, [Sample(**sample) for sample in values["samples"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(where, error) from error
 
 
@@ -123,17 +149,25 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _texts(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _counts(*values: object) -> bool:
+    return all(isinstance(value, int) and 0 <= value < 2**63 for value in values)
+
+
 def _write(path: Path, values: Mapping[str, Any]) -> None:
     with writing(path) as file:
         json.dump({"format": FORMAT, **values}, file, separators=(",", ":"))
         file.write("\n")
 
 
-def _read(text: str | bytes, where: object) -> dict[str, Any]:
+def _read(text: bytes, where: object) -> dict[str, Any]:
     try:
         values = json.loads(text)
         number = values.pop("format")
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(where, error) from error
     if not isinstance(number, int) or number > FORMAT:
         raise DatasetError(

@@ -128,8 +128,7 @@ def _write_shards(samples: Samples, folder: Path, images: Iterator[Encoded], sha
                 item = next(images, None)
         path = folder / f"{stem}.tar"
         shard = Shard(path.name, f"{stem}.json", split, len(listed), path.stat().st_size, files.sha256(path))
-        files.write_samples(folder, shard, listed)
-        shards.append(shard)
+        shards.append(files.write_samples(folder, shard, listed))
 
 
 def _add(tar: tarfile.TarFile, samples: Samples, item: Encoded) -> Sample:

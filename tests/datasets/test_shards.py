@@ -25,6 +25,7 @@ from fer.datasets.kdef import KDEF
 from fer.datasets.rafdb import RAFDB
 from fer.datasets.synthetic import Synthetic
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError
+from fer.files.shards import sha256
 
 
 def test_a_run_on_shards_is_the_run_on_the_folder(tmp_path, train_here, run_here):
@@ -231,7 +232,7 @@ def edit(path: Path, old: str, new: str) -> None:
         ("shards.json", "{", "", "shards.json is damaged"),
         ("shards.json", "train-000000.tar", "../000000.tar", "shards.json is damaged"),
         ("train-000000.json", '"format":1', '"format":2', "train-000000.json is of format 2"),
-        ("train-000000.json", '"samples":', '"samples":1', "train-000000.json is of another packing than shards.json"),
+        ("train-000000.json", '"offset":512', '"offset":513', "train-000000.json is not as it was packed"),
         ("train-000000.json", '"label":"happy"', '"label":"fear"',
          r"train-000000.tar/000000006.png is of the class 'fear', which shards.json does not name"),
         ("train-000000.json", '"id":"train/happy/1.png"', '"id":"train/happy/0.png"',
@@ -239,7 +240,10 @@ def edit(path: Path, old: str, new: str) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_index_is_named(packed, file, old, new, said):
+    before = sha256(packed / file)
     edit(packed / file, old, new)
+    if "is not as it was" not in said and file != "shards.json":  # as a program that packs wrongly would leave it
+        edit(packed / "shards.json", before, sha256(packed / file))
     assert said in refusal(packed)
 
 
