@@ -38,7 +38,8 @@ import numpy as np
 from fer.data.base import FERDataModule
 from fer.data.cache import cached, is_cached
 from fer.data.entries import unusable
-from fer.data.images import decode_images, how_stored
+from fer.data.headers import how_stored
+from fer.data.images import decode_images
 from fer.data.labels import in_order
 from fer.data.samples import Files, Samples, readable, with_readable_names
 from fer.data.source_files import fingerprint
@@ -109,7 +110,7 @@ class Shards(FERDataModule):
             listed = placed()
             broken = unusable(_tars(self.root, listed), [p.path for p in listed if readable(p.sample.id) in out])
             key = {**key, "unreadable": sorted(broken)} if broken else key
-        return cached(self.cache_dir, self.name, key, lambda: self._decoded(placed(), index, broken))
+        return cached(self.cache_dir, self.name, key, lambda: self._decoded(placed(), index, broken, files))
 
     def _take_over(self, index: Index) -> None:
         """Be the dataset that was packed."""
@@ -119,8 +120,17 @@ class Shards(FERDataModule):
             raise ConfigError(f"data.{key}: {self.url or self.root}/{FILE} names the classes: {named}. Leave it out.")
         self.name, self.fit, self.draw_targets = index.name, self.given_fit or index.fit, index.draw_targets
 
-    def _decoded(self, placed: Sequence[Placed], index: Index | None, broken: frozenset[str] | None = None) -> Samples:
-        """Return the samples, decoded where it is said which images are not to be."""
+    def _decoded(
+        self, placed: Sequence[Placed], index: Index | None, broken: frozenset[str] | None = None, source: str = ""
+    ) -> Samples:
+        """Return the samples, decoded where it is said which images are not to be.
+
+        Args:
+            placed: The samples.
+            index: What ``shards.json`` says.
+            broken: Names of images that are not decoded; None to decode none.
+            source: A fingerprint of the files.
+        """
         samples = [one.sample for one in placed]
         classes = index.classes if index else in_order(sample.label for sample in samples)
         tars, paths = _tars(self.root, placed), [one.path for one in placed]
@@ -130,7 +140,7 @@ class Shards(FERDataModule):
             stored = how_stored(tars, paths, self.image_size, self.channels, fit=self.fit)
             images = decode_images(
                 tars, paths, stored.size, stored.channels, self.cache_dir,
-                fit=self.fit, bits=stored.bits, unreadable=broken,
+                fit=self.fit, bits=stored.bits, unreadable=broken, source=source,
             )  # fmt: skip
         labels = np.array([classes.index(sample.label) for sample in samples], dtype=np.int64)
         targets = np.eye(len(classes), dtype=np.float32)[labels]
