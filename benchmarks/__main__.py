@@ -4,6 +4,7 @@
 ``python -m benchmarks gpu <FER2013>`` needs a GPU, or ``accelerator=cpu``; see :mod:`benchmarks.gpu`.
 ``python -m benchmarks photographs <pictures> ckpt=<run>`` sets other packages beside ``fer.load``; see
 :mod:`benchmarks.photographs`.
+``python -m benchmarks growth minutes=120`` measures how time and memory grow; see :mod:`benchmarks.growth`.
 ``python -m benchmarks readme`` makes the README's picture from the default run.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 MEASUREMENTS = ("startup", "fer2013_csv", "pipeline", "memory", "training", "features", "copies", "use")
-ALONE = ("gpu", "photographs", "readme")
+ALONE = ("gpu", "growth", "photographs", "readme")
 """Left out where none is named."""
 
 
@@ -45,6 +46,8 @@ def main() -> None:
             more = {"pictures": next(iter(folders), None), "options": options}
         elif name == "gpu":
             more = {"root": next(iter(folders), None), **module.options(options)}
+        elif name == "growth":
+            more = module.options(options)
         (module.make if name == "readme" else module.measure)(console, **more)
 
 

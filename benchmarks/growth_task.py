@@ -1,0 +1,99 @@
+"""One command of fer in a process of its own, timed: ``python -m benchmarks.growth_task <out.json> audit data=...``.
+
+Writes seconds without imports, and the most memory that the process had (without its loaders' processes), in MiB.
+"""
+
+import importlib
+import json
+import pkgutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytorch_lightning as pl
+
+import fer
+
+ROOMS = {
+    "read": ("datasets",), "train": ("datasets", "training"), "audit": ("datasets", "auditing"),
+    "test": ("datasets", "testing"), "report": ("reporting", "plots"),
+}  # fmt: skip
+WARM_UP = 2  # steps of each epoch
+
+
+class Clock(pl.Callback):
+    """Notes when steps ended, and how long validations took.
+
+    Args:
+        out: A file that gets them.
+    """
+
+    def __init__(self, out: str) -> None:
+        self.out, self.steps, self.validations = Path(out), [], []  # type: ignore[var-annotated]
+
+    def on_train_epoch_start(self, *args: Any) -> None:
+        self.steps.append([])
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.steps[-1].append(time.perf_counter())
+
+    def on_validation_start(self, *args: Any) -> None:
+        self._begun = time.perf_counter()
+
+    def on_validation_end(self, *args: Any) -> None:
+        self.validations.append(time.perf_counter() - self._begun)
+
+    def on_fit_end(self, *args: Any) -> None:
+        self.out.write_text(json.dumps({"steps": self.steps, "validations": self.validations}))
+
+
+def perform(command: str, overrides: Sequence[str], work: Path) -> dict[str, float]:
+    """Run a command and return what it took, by name."""
+    start = time.perf_counter()
+    if command == "read":
+        config = fer.compose("train", overrides)
+        from fer.build import build
+
+        build(dict(config.data), "data").samples.images[-1].sum()
+        return {"s": time.perf_counter() - start}
+    clock = work / "clock.json"
+    if command == "train":
+        overrides = [
+            *overrides, "+callbacks.clock._target_=benchmarks.growth_task.Clock", f"+callbacks.clock.out={clock}",
+        ]  # fmt: skip
+    fer.run(command, overrides)
+    if command != "train":
+        return {"s": time.perf_counter() - start}
+    noted = json.loads(clock.read_text())
+    steps = [b - a for epoch in noted["steps"] for a, b in zip(epoch[WARM_UP:], epoch[WARM_UP + 1 :], strict=False)]
+    return {
+        "first step, s": noted["steps"][0][0] - start,
+        "step, s": mean(steps),
+        "validation, s": min(noted["validations"]),
+    }
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has had; 0 where the system does not tell (it is not Linux)."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def main(out: str, command: str, *overrides: str) -> None:
+    """Import what the command needs, run it, and write what it took."""
+    for room in ROOMS[command]:
+        package = importlib.import_module(f"fer.{room}")
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            with suppress(ImportError):  # of packages that are not installed
+                importlib.import_module(module.name)
+    found = perform(command, overrides, Path(out).parent)
+    Path(out).write_text(json.dumps(found | {"MiB": peak_mib()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
