@@ -217,6 +217,9 @@ def table(title: str, rows: Mapping[int, Row]) -> Table:
         made.add_row(f"{size:,}", *(f"{row[name]:,.0f}" if "MiB" in name else f"{row[name]:.3g}" for name in curves))
     fitted = (exponent(list(rows), [row[name] for row in rows.values()]) for name in curves)
     made.add_row("exponent", *(f"{one:.2f}" for one in fitted), style="bold")
+    last = list(rows)[-2:]  # where what is the same for all sizes counts least
+    lately = (exponent(last, [rows[size][name] for size in last]) for name in curves)
+    made.add_row("of the last two", *(f"{one:.2f}" for one in lately))
     return made
 
 

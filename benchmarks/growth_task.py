@@ -12,9 +12,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import mean
-from typing import Any
-
-import pytorch_lightning as pl
 
 import fer
 
@@ -23,32 +20,6 @@ ROOMS = {
     "test": ("datasets", "testing"), "report": ("reporting", "plots"),
 }  # fmt: skip
 WARM_UP = 2  # steps of each epoch
-
-
-class Clock(pl.Callback):
-    """Notes when steps ended, and how long validations took.
-
-    Args:
-        out: A file that gets them.
-    """
-
-    def __init__(self, out: str) -> None:
-        self.out, self.steps, self.validations = Path(out), [], []  # type: ignore[var-annotated]
-
-    def on_train_epoch_start(self, *args: Any) -> None:
-        self.steps.append([])
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        self.steps[-1].append(time.perf_counter())
-
-    def on_validation_start(self, *args: Any) -> None:
-        self._begun = time.perf_counter()
-
-    def on_validation_end(self, *args: Any) -> None:
-        self.validations.append(time.perf_counter() - self._begun)
-
-    def on_fit_end(self, *args: Any) -> None:
-        self.out.write_text(json.dumps({"steps": self.steps, "validations": self.validations}))
 
 
 def perform(command: str, overrides: Sequence[str], work: Path) -> dict[str, float]:
@@ -63,7 +34,7 @@ def perform(command: str, overrides: Sequence[str], work: Path) -> dict[str, flo
     clock = work / "clock.json"
     if command == "train":
         overrides = [
-            *overrides, "+callbacks.clock._target_=benchmarks.growth_task.Clock", f"+callbacks.clock.out={clock}",
+            *overrides, "+callbacks.clock._target_=benchmarks.growth_clock.Clock", f"+callbacks.clock.out={clock}",
         ]  # fmt: skip
     fer.run(command, overrides)
     if command != "train":
