@@ -17,7 +17,7 @@ import fer
 
 ROOMS = {
     "read": ("datasets",), "train": ("datasets", "training"), "audit": ("datasets", "auditing"),
-    "test": ("datasets", "testing"), "report": ("reporting", "plots"),
+    "test": ("datasets", "testing"), "report": ("reporting", "plots.figures", "plots.page"),
 }  # fmt: skip
 WARM_UP = 2  # steps of each epoch
 
@@ -59,7 +59,7 @@ def main(out: str, command: str, *overrides: str) -> None:
     """Import what the command needs, run it, and write what it took."""
     for room in ROOMS[command]:
         package = importlib.import_module(f"fer.{room}")
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for module in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
             with suppress(ImportError):  # of packages that are not installed
                 importlib.import_module(module.name)
     found = perform(command, overrides, Path(out).parent)
