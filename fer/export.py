@@ -26,6 +26,7 @@ def export(cfg: "DictConfig") -> None:
 
     from fer import environment
     from fer.exporting import packages
+    from fer.files import export as export_file
     from fer.files import hub
 
     config = settled(cfg)
@@ -34,14 +35,15 @@ def export(cfg: "DictConfig") -> None:
         hub.check_push(config["push"])
     elif config["public"]:
         raise ConfigError("public=true: is for push=<user>/<name>, which is not given.")
+    ckpt, pinned = hub.local(config["ckpt"])
+    export_file.check_again(ckpt, config["ckpt"])
+    config |= {"ckpt": ckpt, "hub": pinned}
     environment.check()
     from fer.exporting import card, checks, formats, int8, record
     from fer.exporting.graph import ExportedGraph
-    from fer.files import export as export_file
     from fer.files import run_folder
     from fer.predicting.exported import ExportedNetwork
     from fer.progress import step
-    from fer.training.checkpoint import load_checkpoint, load_module
 
     folder = Path(config["output_dir"])
     run_folder.refuse_used(folder, export_file.FILE)
@@ -50,8 +52,7 @@ def export(cfg: "DictConfig") -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     # The model, and images to compare it on: the run's own, else drawn ones.
-    packages_of_user = config["trust"] if isinstance(config["trust"], list) else ()
-    module = load_module(config["ckpt"], packages=packages_of_user)
+    module = record.original(config)
     metrics = record.metrics_of(config["ckpt"])
     tests = record.tests_of(config["tests"], config["ckpt"])
     datamodule = record.data(config["ckpt"], config["trust"], module, needed=config["int8"])
@@ -60,7 +61,7 @@ def export(cfg: "DictConfig") -> None:
 
     # The file.
     path = folder / export_file.NAMES[config["format"]]
-    description = record.describe(module, load_checkpoint(config["ckpt"]), config, path.name)
+    description = record.describe(module, config, path.name)
     with step(f"writing {path.name}"):
         if config["format"] == "safetensors":
             formats.write_safetensors(module, path)

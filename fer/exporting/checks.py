@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from fer.data.base import FERDataModule
+from fer.predicting.exported import ExportedNetwork
 from fer.scores.calibration import calibrated
 from fer.training.module import FERModule
 
@@ -40,8 +41,10 @@ class Comparison:
     milliseconds: dict[int, tuple[float, float]]
 
 
-def in_torch(module: FERModule, temperature: float = 1.0) -> Network:
+def in_torch(module: FERModule | ExportedNetwork, temperature: float = 1.0) -> Network:
     """Return the trained network, calibrated by its temperature, as a function of RGB images."""
+    if isinstance(module, ExportedNetwork):  # which is calibrated already
+        return of(module)
 
     def probabilities(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():

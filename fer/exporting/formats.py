@@ -11,6 +11,7 @@ import torch
 
 from fer.errors import FERError
 from fer.exporting.graph import ExportedGraph
+from fer.predicting.exported import ExportedNetwork
 from fer.training.module import FERModule
 
 _EXAMPLE = (2, 60, 52, 3)  # a batch that is neither square nor of the network's size: both stay free
@@ -97,7 +98,7 @@ def write_torch_export(graph: ExportedGraph, path: Path, description: dict[str, 
     torch.export.save(program, path, extra_files={"fer.json": json.dumps(description, ensure_ascii=False)})
 
 
-def write_safetensors(module: FERModule, path: Path) -> None:
+def write_safetensors(module: FERModule | ExportedNetwork, path: Path) -> None:
     """Write ``model.safetensors``: the weights alone; ``config.json`` says of which network.
 
     Args:
@@ -106,6 +107,7 @@ def write_safetensors(module: FERModule, path: Path) -> None:
     """
     from safetensors.torch import save_file
 
+    assert module.net is not None
     weights = {key: value.contiguous().clone() for key, value in module.net.state_dict().items()}  # none shared
     save_file(weights, str(path), metadata={"format": "pt"})
 

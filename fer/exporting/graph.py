@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer.models.preprocessing import Preprocessing
+from fer.predicting.exported import ExportedNetwork
 from fer.training.module import FERModule
 
 
@@ -25,9 +26,11 @@ class ExportedGraph(nn.Module):
     std: Tensor
     grey: Tensor
 
-    def __init__(self, module: FERModule, temperature: float = 1.0) -> None:
+    def __init__(self, module: FERModule | ExportedNetwork, temperature: float = 1.0) -> None:
         super().__init__()
-        self.net, self.preprocess, self.temperature = module.net, module.preprocess, temperature
+        assert module.net is not None
+        self.net: nn.Module = module.net
+        self.preprocess, self.temperature = module.preprocess, temperature
         shape = (1, self.preprocess.channels, 1, 1)
         self.register_buffer("mean", torch.tensor(self.preprocess.mean).view(shape))
         self.register_buffer("std", torch.tensor(self.preprocess.std).view(shape))

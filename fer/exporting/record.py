@@ -19,7 +19,9 @@ from fer.files import export, run_folder, run_record
 from fer.files import metrics as metrics_file
 from fer.files.hub import Pushed
 from fer.plots.tables import fitted
+from fer.predicting.exported import ExportedNetwork
 from fer.scores import calibration, seen_images
+from fer.training.checkpoint import load_checkpoint, load_module
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ def tests_of(folders: Sequence[str], ckpt: str) -> list[dict[str, Any]]:
     return found
 
 
-def data(ckpt: str, trust: object, module: FERModule, needed: bool) -> FERDataModule:
+def data(ckpt: str, trust: object, module: FERModule | ExportedNetwork, needed: bool) -> FERDataModule:
     """Return the run's own data; drawn faces if they are not here.
 
     Args:
@@ -73,6 +75,8 @@ def data(ckpt: str, trust: object, module: FERModule, needed: bool) -> FERDataMo
         FERError: If they are needed and not here.
     """
     try:
+        if isinstance(module, ExportedNetwork):
+            raise FERError(f"ckpt={ckpt}: is an export, which does not say where its run's data stand.")
         node = run_record.data_of(ckpt, trust)
         datamodule: FERDataModule = build(node, "data", seed=module.hparams["seed"])
         datamodule.setup("fit")
@@ -87,8 +91,28 @@ def data(ckpt: str, trust: object, module: FERModule, needed: bool) -> FERDataMo
     return datamodule
 
 
-def describe(module: FERModule, checkpoint: Mapping[str, Any], config: Mapping[str, Any], file: str) -> dict[str, Any]:
-    """Return what stands in ``config.json`` before anything is measured; see :func:`fer.files.export.write`."""
+def original(config: Mapping[str, Any]) -> FERModule | ExportedNetwork:
+    """Return the model that is to be exported: a checkpoint's, or that of an export's weights.
+
+    Raises:
+        FERError: If it cannot be used.
+    """
+    path = Path(config["ckpt"]).expanduser()
+    if export.is_export(path):
+        return ExportedNetwork(path)
+    packages = config["trust"] if isinstance(config["trust"], list) else ()
+    return load_module(config["ckpt"], packages=packages)
+
+
+def describe(module: FERModule | ExportedNetwork, config: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """Return what stands in ``config.json`` before anything is measured; see :func:`fer.files.export.write`.
+
+    Raises:
+        FERError: If it is the export of an export whose own description lacks something.
+    """
+    if isinstance(module, ExportedNetwork):
+        return _as_before(module, config, file)
+    checkpoint = load_checkpoint(config["ckpt"])
     seen = checkpoint.get(seen_images.KEY) or {}
     hparams = module.hparams
     return {
@@ -110,6 +134,28 @@ def describe(module: FERModule, checkpoint: Mapping[str, Any], config: Mapping[s
             "parent": _parent(checkpoint.get(seen_images.PARENT), seen),
             "checkpoint_mark": run_folder.checkpoint_mark(config["ckpt"]),
         },
+        "fer": fer.__version__,
+    }
+
+
+def _as_before(network: ExportedNetwork, config: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """Return the description of an export that is written in another format."""
+    content, training = network.content, network.content.get("training")
+    if (
+        not isinstance(training, dict)
+        or not all(isinstance(training.get(key), int) for key in ("fitted", "chose"))
+        or not all(isinstance(training.get(key), str | None) for key in ("dataset", "monitor"))
+        or not all(isinstance(content.get(key), str) for key in ("network", "input", "output"))
+    ):
+        said = config["hub"] or config["ckpt"]
+        raise FERError(f"ckpt={said}: its {export.FILE} does not say what it was trained on.")
+    kept = ("network", "classes", "preprocessing", "temperature", "input", "output", "training")
+    return {
+        "file": file,
+        "export_format": config["format"],
+        **{key: content.get(key) for key in kept},
+        "model": content["model"] if config["format"] == "safetensors" else None,
+        "hub": config["hub"],
         "fer": fer.__version__,
     }
 

@@ -88,6 +88,28 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_again(ckpt: str, said: str) -> None:
+    """Refuse to export an export that is no network any more.
+
+    Args:
+        ckpt: A run, a checkpoint or an export.
+        said: What the user called it.
+
+    Raises:
+        ConfigError: If it is a graph.
+        FERError: If it is an export that cannot be read.
+    """
+    path = Path(ckpt).expanduser()
+    if not is_export(path):
+        return
+    file = path.name if path.is_file() else read(path)["file"]
+    if file != NAMES["safetensors"]:
+        raise ConfigError(
+            f"ckpt={said}: is an export ({file}) that cannot be turned into another. Export the run, its checkpoint, "
+            f"or an export with format=safetensors."
+        )
+
+
 def check_test(config: Mapping[str, Any]) -> None:
     """Refuse a test of an export that asks what only a checkpoint can give.
 

@@ -20,7 +20,7 @@ from fer.errors import ConfigError, FERError
 from fer.exporting import checks, formats, record
 from fer.files import export
 from fer.files import hub as hub_files
-from fer.training.checkpoint import load_checkpoint, load_module
+from fer.training.checkpoint import load_module
 
 Here = Callable[..., Path]
 CPU = ("accelerator=cpu", "progress=false")
@@ -54,7 +54,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, module = tmp_path_factory.mktemp("export"), load_module(run)
     formats.write_safetensors(module, folder / "model.safetensors")
     config = {"ckpt": str(run), "format": "safetensors"}
-    export.write(folder, record.describe(module, load_checkpoint(run), config, "model.safetensors"))
+    export.write(folder, record.describe(module, config, "model.safetensors"))
     (folder / "README.md").write_text("a card")
     (folder / "export.log").write_text("of no use to others")
     return folder
@@ -126,6 +126,30 @@ def test_a_pushed_model_is_pulled_by_every_command(
     served.asked.clear()
     assert fer.load(f"hf://anna/faces@{commit}", detector="none").source == f"hf://anna/faces@{commit}"
     assert served.asked == [], "a commit that is here needs no network"
+
+
+def test_weights_from_there_become_other_formats(
+    pushed: Hub, run_here: Here, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pinned = f"hf://anna/faces@{pushed.repositories['anna/faces'].refs['main']}"
+    out = run_here("fer.export", "ckpt=hf://anna/faces", "images=20", "push=anna/graph", name="graph")
+    description = json.loads((out / "config.json").read_text())
+    assert description["hub"] == pinned
+    assert description["training"]["fitted"] == 0
+    assert description["largest_difference"] < 1e-5
+    expected = fer.load("hf://anna/faces", detector="none").predict(PICTURE)[0].probabilities
+    graph = fer.load("hf://anna/graph", detector="none").predict(PICTURE)[0].probabilities
+    assert graph == pytest.approx(expected, abs=1e-5)
+    said = refused(run_here, capsys, "fer.export", "ckpt=hf://anna/graph", "format=safetensors")
+    assert "ckpt=hf://anna/graph: is an export (model.onnx) that cannot be turned into another" in said
+    said = refused(run_here, capsys, "fer.export", f"ckpt={out}", "format=safetensors")
+    assert "(model.onnx) that cannot be turned into another" in said
+
+    repository = pushed.repositories["anna/faces"]
+    content = json.loads(repository.commits[repository.refs["main"]]["config.json"])
+    repository.commit({"config.json": json.dumps({**content, "training": {"fitted": "many"}}).encode()})
+    said = refused(run_here, capsys, "fer.export", "ckpt=hf://anna/faces", "format=safetensors")
+    assert "does not say what it was trained on" in said
 
 
 def test_a_demo_shows_the_commit(pushed: Hub) -> None:

@@ -99,7 +99,7 @@ def test_a_child_from_parent_to_test(
     assert json.loads((tested / "metrics.json").read_text())["seen"] == metrics["seen"]
 
     module, asked = FERModule.load_from_checkpoint(child), {"format": "onnx", "ckpt": str(child)}
-    told = record.describe(module, best[child], asked, "model.onnx")["training"]["parent"]
+    told = record.describe(module, asked, "model.onnx")["training"]["parent"]
     assert told == {"dataset": "folder", "checkpoint_mark": metrics["parent"]["mark"], "fitted": 24}
 
     # It goes on without its parent, and keeps its input.
