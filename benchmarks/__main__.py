@@ -2,6 +2,7 @@
 
 ``python -m benchmarks copies 36000 100000 450000 <folder>`` takes numbers of images, and faces to make them from.
 ``python -m benchmarks gpu <FER2013>`` needs a GPU, or ``accelerator=cpu``; see :mod:`benchmarks.gpu`.
+``python -m benchmarks kills`` kills trainings at random moments and resumes them.
 ``python -m benchmarks photographs <pictures> ckpt=<run>`` sets other packages beside ``fer.load``; see
 :mod:`benchmarks.photographs`.
 ``python -m benchmarks growth minutes=120`` measures how time and memory grow; see :mod:`benchmarks.growth`.
@@ -16,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 MEASUREMENTS = ("startup", "fer2013_csv", "pipeline", "memory", "training", "features", "copies", "use")
-ALONE = ("gpu", "growth", "photographs", "readme")
+ALONE = ("gpu", "growth", "kills", "photographs", "readme")
 """Left out where none is named."""
 
 
@@ -42,6 +43,8 @@ def main() -> None:
         more: dict[str, Any] = {}
         if name == "copies":
             more = {"sizes": sizes or module.SIZES, "source": next(iter(folders), None)}
+        elif name == "kills" and sizes:
+            more = {"kills": sizes[0]}
         elif name == "photographs":
             more = {"pictures": next(iter(folders), None), "options": options}
         elif name == "gpu":
