@@ -131,7 +131,7 @@ def _no_search(config: Mapping[str, Any]) -> list[str]:
     elif (launcher := ranks.place().launcher) or (trainer.get("num_nodes") or 1) > 1:
         where = f"of {launcher}" if launcher else "on several machines"
         why = f"processes {where} would each find a number of their own. Let one process find it, on one GPU."
-    elif strategy not in ("auto", "ddp", "ddp_find_unused_parameters_true"):
+    elif strategy != "auto" and "ddp" not in strategy.lower():
         why = f"with trainer.strategy={strategy} no GPU's memory is like that of the one which would search."
     else:
         return []

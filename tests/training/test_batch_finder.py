@@ -165,6 +165,11 @@ def test_where_there_is_nothing_to_search(options: tuple[str, ...], said: str) -
     assert str(error.value).count("\n") == 0
 
 
+def test_distributed_data_parallel_is_searched_for() -> None:
+    for strategy in ("ddp", "{_target_:pytorch_lightning.strategies.DDPStrategy}"):
+        composed("data.batch_size=auto", "trainer.devices=2", f"trainer.strategy={strategy}")
+
+
 def test_processes_of_a_launcher_do_not_search(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("TORCHELASTIC_RUN_ID", "1"), ("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
