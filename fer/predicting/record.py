@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -188,11 +187,10 @@ class Record:
             self._video["before"] = self._kept
         return self._video["frames"], self._video["faces"]
 
-    def trail(self) -> Iterator[str]:
-        """Yield the lines that were given to :meth:`reached` for the video's frames that are done."""
-        assert self._video is not None
-        with (self.folder / _TRAIL).open(encoding="utf-8") as file:
-            yield from islice(file, self._video["frames"])
+    @property
+    def trail(self) -> Path:
+        """The file of the lines that were given to :meth:`reached`."""
+        return self.folder / _TRAIL
 
     def reached(self, lines: Sequence[str], faces: int) -> None:
         """Keep that further frames of a video are done, from which it goes on if it is stopped.

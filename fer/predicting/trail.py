@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fer.errors import ConfigError
 from fer.framing.face import Face
 from fer.predicting.faces import FaceEmotion
 
@@ -38,17 +41,30 @@ def written(seconds: float, faces: Iterable[FaceEmotion], tracks: Sequence[int |
     return json.dumps({"seconds": seconds, "tracks": list(tracks), "faces": plain}) + "\n"
 
 
-def read(lines: Iterable[str]) -> Iterator[Step]:
-    """Yield frames from their lines."""
+def read(path: Path, frames: int) -> Iterator[Step]:
+    """Yield the first frames of a file of such lines.
+
+    Raises:
+        ConfigError: If it holds fewer, or is damaged.
+    """
+    count = 0
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in islice(file, frames):
+                step = json.loads(line)
+                count += 1
+                yield Step(step["seconds"], [_face(face) for face in step["faces"]], step["tracks"])
+        good = count == frames
+    except (OSError, ValueError, KeyError, TypeError):
+        good = False
+    if not good:
+        raise ConfigError(f"{path}: is damaged. Delete its folder, or choose another output_dir.")
+
+
+def _face(face: dict[str, Any]) -> FaceEmotion:
+    left, top, right, bottom = face["box"]
+    landmarks = None if face["landmarks"] is None else np.array(face["landmarks"], np.float32)
     crop = np.empty((0, 0), np.uint8)
-    for line in lines:
-        step = json.loads(line)
-        faces = [
-            FaceEmotion(
-                tuple(face["box"]),
-                None if face["landmarks"] is None else np.array(face["landmarks"], np.float32),
-                face["score"], face["emotion"], face["probabilities"], crop,
-            )
-            for face in step["faces"]
-        ]  # fmt: skip
-        yield Step(step["seconds"], faces, step["tracks"])
+    return FaceEmotion(
+        (left, top, right, bottom), landmarks, face["score"], face["emotion"], face["probabilities"], crop
+    )

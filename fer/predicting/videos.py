@@ -116,7 +116,7 @@ def run(
     try:
         if begun:
             log.info("%s goes on at frame %s; those before are decoded again, not looked at.", str(name), f"{begun:,}")
-            _recall(model, reader, record, memory, film)
+            _recall(model, reader, record, begun, memory, film)
         for waiting in _together(model, reader, memory):
             lines, faces = [], record.faces
             for seen in _answered(model, waiting, memory.smoothing, options.min_confidence):
@@ -160,10 +160,10 @@ def _begin(record: Record, path: Path) -> tuple[int, int]:
     return frames, record.faces - faces
 
 
-def _recall(model: Model, reader: Reader, record: Record, memory: _Memory, film: Film | None) -> None:
+def _recall(model: Model, reader: Reader, record: Record, begun: int, memory: _Memory, film: Film | None) -> None:
     """Take up where an earlier start was stopped, and film what it saw."""
     given, frame = iter(reader), None
-    for step in trail.read(record.trail()):
+    for step in trail.read(record.trail, begun):
         memory.recall(step, model.detector is not None)
         if film and (frame := next(given, None)):
             film.write(frame, step.faces, step.tracks)

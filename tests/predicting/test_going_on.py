@@ -180,6 +180,23 @@ def test_of_a_video_that_changed_nothing_is_kept(
         assert (folder / name).read_bytes() == (fresh / name).read_bytes(), name
 
 
+@pytest.mark.parametrize("damage", ["lines", "text"])
+def test_a_damaged_trail_is_said(
+    damage: str, run: Path, run_here: Here, tmp_path: Path, squares: None, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    write_two(tmp_path / "film.avi")
+    args = (f"ckpt={run}", "source=film.avi", "annotated=0", *CPU)
+    folder = stop_after(monkeypatch, run_here, 2, *args, name="parts")
+    trail = folder / "unfinished.jsonl"
+    text = trail.read_text()
+    trail.write_text(text.replace("\n", " ", 3) if damage == "lines" else "x" * len(text))
+    with pytest.raises(SystemExit) as stop:
+        run_here("fer.predict", *args, name="parts")
+    assert stop.value.code == 2
+    assert "unfinished.jsonl: is damaged. Delete its folder" in capsys.readouterr().err
+
+
 def test_a_video_that_a_list_no_longer_names_is_taken_back(
     run: Path, run_here: Here, tmp_path: Path, squares: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
