@@ -27,7 +27,7 @@ _BASE = (
 )  # fmt: skip
 RECIPES: dict[str, tuple[str, ...]] = {
     "plain": (),
-    "loader processes, mixup": ("data.num_workers=2", "transforms=default", "mixup=both"),
+    "loader processes, mixup": ("data.num_workers=2", "transforms=standard", "mixup=both"),
     "bfloat16": ("trainer.precision=bf16-mixed",),
     "accumulated gradients": ("trainer.accumulate_grad_batches=3",),
     "average of weights": ("callbacks=[default,ema]", "callbacks.ema.decay=0.9"),
