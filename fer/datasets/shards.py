@@ -106,11 +106,12 @@ class Shards(FERDataModule):
         if self.as_files:
             return self._decoded(placed(), index)
         broken = frozenset[str]()
-        if (out := self.excluded) and not is_cached(self.cache_dir, self.name, key):
+        if (out := self.excluded) and not is_cached(self.cache_dir, Shards.name, key):
             listed = placed()
             broken = unusable(_tars(self.root, listed), [p.path for p in listed if readable(p.sample.id) in out])
             key = {**key, "unreadable": sorted(broken)} if broken else key
-        return cached(self.cache_dir, self.name, key, lambda: self._decoded(placed(), index, broken, files))
+        # The caches' folders are not called by a name that a file says.
+        return cached(self.cache_dir, Shards.name, key, lambda: self._decoded(placed(), index, broken, files))
 
     def _take_over(self, index: Index) -> None:
         """Be the dataset that was packed."""

@@ -98,6 +98,8 @@ class Index:
     def __post_init__(self) -> None:
         if not _texts(self.name, self.fit, self.content, *self.classes) or not isinstance(self.draw_targets, bool):
             raise TypeError("wrong values")
+        if self.fit not in ("pad", "crop", "stretch"):
+            raise TypeError(f"no such fit: {self.fit!r:.200}")
 
 
 def write_index(folder: Path, index: Index) -> None:

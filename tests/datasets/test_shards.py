@@ -230,6 +230,7 @@ def edit(path: Path, old: str, new: str) -> None:
         ("shards.json", '"format":1', '"format":2', "shards.json is of format 2; this release reads formats up to 1"),
         ("shards.json", '"split"', '"spilt"', "shards.json is damaged"),
         ("shards.json", "{", "", "shards.json is damaged"),
+        ("shards.json", '"fit":"pad"', '"fit":"pat"', "shards.json is damaged"),
         ("shards.json", "train-000000.tar", "../000000.tar", "shards.json is damaged"),
         ("train-000000.json", '"format":1', '"format":2', "train-000000.json is of format 2"),
         ("train-000000.json", '"offset":512', '"offset":513', "train-000000.json is not as it was packed"),
@@ -245,6 +246,12 @@ def test_a_wrong_index_is_named(packed, file, old, new, said):
     if "is not as it was" not in said and file != "shards.json":  # as a program that packs wrongly would leave it
         edit(packed / "shards.json", before, sha256(packed / file))
     assert said in refusal(packed)
+
+
+def test_no_folder_is_called_by_what_a_file_says(packed, tmp_path):
+    edit(packed / "shards.json", '"name":"folder"', '"name":"../elsewhere/x"')
+    assert shards(packed, cache_dir=str(tmp_path / "in/cache")).read().classes == ("happy", "sad")
+    assert not (tmp_path / "in/elsewhere").exists()
 
 
 def test_labels_of_packed_shards_need_no_map(packed):
