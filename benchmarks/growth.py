@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -225,7 +226,7 @@ def table(title: str, rows: Mapping[int, Row]) -> Table:
 
 def growth_figure(found: Mapping[str, Mapping[int, Row]]) -> Figure:
     """Draw each axis' seconds, and the memory of all that tell it, with the exponents."""
-    figure = Figure(figsize=(11, 3.6 * (len(found) // 2 + 1)), layout="constrained")
+    figure = Figure(figsize=(13, 3.2 * (len(found) // 2 + 1)), layout="constrained")
     panels = figure.subplots(len(found) // 2 + 1, 2).flat
     for axes in panels:
         axes.set_axis_off()  # until something is drawn there
@@ -238,7 +239,12 @@ def growth_figure(found: Mapping[str, Mapping[int, Row]]) -> Figure:
             label = f"{name.removesuffix(f', {unit}')}: {exponent(list(rows), values):.2f}"
             axes.plot(list(rows), values, "o-", label=label)
         axes.set(xscale="log", yscale="log", xlabel=axis, ylabel={"s": "seconds", "MiB": "memory, MiB"}[unit])
+        axes.set_xticks(list(rows), [f"{size:,}" for size in rows], fontsize=8)
+        axes.set_xticks([], minor=True)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # Matplotlib's own are formulas
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_axis_on()
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, title="exponent", title_fontsize=8)
+        axes.legend(fontsize=8, title="exponent", title_fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

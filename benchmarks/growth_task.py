@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean
 
 import fer
+from fer.build import build
 
 ROOMS = {
     "read": ("datasets",), "train": ("datasets", "training"), "audit": ("datasets", "auditing"),
@@ -24,13 +25,12 @@ WARM_UP = 2  # steps of each epoch
 
 def perform(command: str, overrides: Sequence[str], work: Path) -> dict[str, float]:
     """Run a command and return what it took, by name."""
-    start = time.perf_counter()
     if command == "read":
-        config = fer.compose("train", overrides)
-        from fer.build import build
-
-        build(dict(config.data), "data").samples.images[-1].sum()
+        options = dict(fer.compose("train", overrides).data)
+        start = time.perf_counter()
+        build(options, "data").samples.images[-1].sum()
         return {"s": time.perf_counter() - start}
+    start = time.perf_counter()
     clock = work / "clock.json"
     if command == "train":
         overrides = [
