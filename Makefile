@@ -49,6 +49,7 @@ clean: ## remove what builds and tools leave behind; .venv, data and outputs sta
 	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Version ranges alone would give every machine another set of packages; constraints.txt says which were tested.
+# Python compiles what it imports, a small part of what is installed: pip would take a minute for all of it.
 # The last step loads the packages once: a torch that torchvision cannot use shows up here and not in the first run.
 $(READY): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
@@ -59,7 +60,7 @@ $(READY): pyproject.toml constraints.txt
 		echo "Installing with uv ..."; uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
 	else \
 		echo "Installing with pip: torch is large, this takes some minutes ..."; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'; \
 	fi
 	@$(BIN)/python -m fer.environment
 	@touch $(READY)
