@@ -18,6 +18,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 FORMAT = 3
 """Raised whenever a cache's files, or how images are decoded, change; part of every key."""
 
+_ITEMS = 2**10  # of a key's list that are hashed at a time
 _BLOCK = 2**20  # bytes of a cached file under one checksum
 _CHECKED = 2**9  # blocks checked when a cache is opened; of larger files, a new random choice each time
 _FORGOTTEN = 24 * 3600  # seconds after which a half-written folder of an unknown process is removed
@@ -90,9 +92,23 @@ def is_cached(cache_dir: Path, name: str, key: Mapping[str, object]) -> bool:
 def _folder(cache_dir: Path, name: str, key: Mapping[str, object]) -> tuple[Path, str]:
     """Return a cache's folder, and the key as text."""
     # A key may hold the list of all files, which meta.json need not repeat.
-    short = {part: _hash(value) if isinstance(value, list) else value for part, value in key.items()}
+    short = {part: hash_of_list(value) if isinstance(value, list) else value for part, value in key.items()}
     text = json.dumps({"format": FORMAT, **short}, sort_keys=True, default=str)
     return cache_dir / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", text
+
+
+def hash_of_list(items: Iterable[object]) -> str:
+    """Return what stands for a list in a cache's key: it need not fit into memory, nor be hashed more than once.
+
+    Args:
+        items: The list's items, as plain data.
+    """
+    digest, left, between = hashlib.sha256(b"["), iter(items), ""
+    while some := list(islice(left, _ITEMS)):
+        digest.update((between + json.dumps(some, sort_keys=True, default=str)[1:-1]).encode())
+        between = ", "
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def _hash(value: object) -> str:

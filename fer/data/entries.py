@@ -1,7 +1,7 @@
 """From a list of image files with labels to samples: shared by all datasets of image files."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fer.data.cache import cached, is_cached
+from fer.data.cache import cached, hash_of_list, is_cached
 from fer.data.headers import how_stored
 from fer.data.images import decode_images
 from fer.data.labels import in_order
@@ -74,7 +74,6 @@ def read_entries(
     """
     classes = in_order(entry.emotion for entry in entries)
     paths = [entry.path for entry in entries]
-    check_present(name, root, paths)
     boxes = [entry.box for entry in entries] if any(entry.box for entry in entries) else None
 
     def build() -> Samples:
@@ -86,12 +85,17 @@ def read_entries(
         return _samples(entries, classes, images)
 
     if as_files:
+        check_present(name, root, paths)
         samples = _samples(entries, classes, np.zeros((len(entries), 0, 0), np.uint8))
         return replace(with_readable_names(samples), files=Files(root, paths, boxes))
 
+    try:
+        files = fingerprint(dict.fromkeys(paths), root)  # which looks at each file, once
+    except OSError:
+        check_present(name, root, paths)
+        raise
     # The entries are part of the key: a corrected list or label map must not find the old cache.
-    content = [(*entry[:5], sorted(entry.attributes.items()), entry.id) for entry in entries]
-    files = fingerprint(set(paths), root)
+    content = hash_of_list(_content(entries))
     parts = {"files": files, "entries": content, "classes": classes, "size": image_size, "channels": channels}
     whole = {**(key or {}), **parts, "fit": fit}
     unreadable = frozenset[str]()
@@ -114,6 +118,12 @@ def _samples(entries: Sequence[Entry], classes: tuple[str, ...], images: npt.NDA
         subjects=subjects if all(subjects) else None,
         attributes={a: np.array([entry.attributes.get(a, "") for entry in entries]) for a in attributes},
     )
+
+
+def _content(entries: Iterable[Entry]) -> Iterator[tuple[object, ...]]:
+    """Give what the cache's key holds of each entry."""
+    for path, split, emotion, subject, box, attributes, name in entries:
+        yield path, split, emotion, subject, box, sorted(attributes.items()) if attributes else [], name
 
 
 def unusable(root: Path | Tars, paths: Iterable[str], side: int | None = None) -> frozenset[str]:

@@ -15,10 +15,11 @@ Parsed = TypeVar("Parsed")
 
 def text_rows(path: Path) -> Iterator[tuple[str, str]]:
     """Yield each line that is not blank, after ``<path>:<line>``."""
+    name = str(path)
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for line, text in enumerate(file, start=1):
             if text := text.strip():
-                yield f"{path}:{line}", text
+                yield f"{name}:{line}", text
 
 
 def csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
@@ -30,13 +31,13 @@ def csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
     Raises:
         DatasetError: If the file is no csv file, or is truncated.
     """
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    opener, name = (gzip.open if path.suffix.lower() == ".gz" else open), str(path)
     try:
         with opener(path, "rt", newline="", encoding="utf-8-sig", errors="replace") as file:
             reader = csv.reader(file)
             for row in reader:
                 if row:
-                    yield f"{path}:{reader.line_num}", [field.strip() for field in row]
+                    yield f"{name}:{reader.line_num}", [field.strip() for field in row]
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read: not a csv file ({error}). Get it again.") from error
 

@@ -1,6 +1,7 @@
 """The cache: exact, atomic, rebuilt when damaged, and clear when there is no space."""
 
 import errno
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -82,6 +83,13 @@ def test_another_key_is_another_folder(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(cache, "FORMAT", cache.FORMAT + 1)
     cached(tmp_path, "fake", KEY, samples)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("count", [0, 1, 1024, 1025, 2500])
+def test_a_list_in_a_key_is_hashed_in_pieces_as_if_whole(count: int) -> None:
+    items = [(f"größe/{number}.png", "train", None, [("age", "4")], (0, 0, number, 9)) for number in range(count)]
+    whole = json.dumps(items, sort_keys=True, default=str).encode()
+    assert cache.hash_of_list(iter(items)) == hashlib.sha256(whole).hexdigest()
 
 
 def test_a_view_is_stored_as_it_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
