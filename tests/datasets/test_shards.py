@@ -136,7 +136,8 @@ def test_shards_of_others(tmp_path, ending):
             "train-000000.tar": labelled(ending),
             "train-000001.tar": {f"sub.dir/b.{name}": content for name, content in
                                  {"seg.txt": b"-", "jpeg": png(5), ending: labelled(ending)[f"000.{ending}"]}.items()},
-            "validation_0.tar": labelled(ending), "test/7.tar": labelled(ending),
+            "validation_0.tar": {f"./{name}": content for name, content in labelled(ending).items()},
+            "test/7.tar": {"._000.png": b"of a Macintosh", **labelled(ending)},
         },
     )  # fmt: skip
     samples = shards(root).read()

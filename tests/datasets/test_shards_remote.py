@@ -143,6 +143,14 @@ def test_a_killed_fetch_goes_on(server, tmp_path, monkeypatch):
     assert not list((tmp_path / "far").glob("fetched-*/.*.part"))
 
 
+def test_a_server_without_ranges_is_gone_on_with(server, tmp_path):
+    folder = shards_remote.look(server.url, tmp_path / "far").folder
+    folder.mkdir(parents=True)
+    (folder / ".val-000000.tar.part").write_bytes((tmp_path / "packed/val-000000.tar").read_bytes()[:700])
+    server.ranges = False
+    same(behind(server, tmp_path).read(), shards(tmp_path / "packed").read())
+
+
 def refusal(server: Files, tmp_path: Path) -> str:
     with pytest.raises(DatasetError) as error:
         behind(server, tmp_path).read()
