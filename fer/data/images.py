@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fer import progress
 from fer.data.blocks import MANY, PART, in_threads
+from fer.data.cache import FORMAT
 from fer.data.pixels import EXTENSIONS, read_image, reason
 from fer.data.samples import readable
 from fer.data.squares import DEFAULT_FIT, Box, cut
@@ -113,7 +114,8 @@ def decode_images(
         DatasetError: Naming all images that cannot be read, or have the wrong size.
     """
     shape = (len(names), size, size) if channels == 1 else (len(names), size, size, 3)
-    key = (source, os.path.realpath(root), *names, boxes, size, channels, resize, fit, bits, *sorted(unreadable))
+    options = (boxes, size, channels, resize, fit, bits, *sorted(unreadable))
+    key = (FORMAT, source, os.path.realpath(root), *names, *options)
     many = len(names) >= MANY or math.prod(shape) > _IN_MEMORY
     unfinished = Unfinished(cache_dir, key, shape, PART) if many else None
     images = unfinished.array if unfinished else np.zeros(shape, np.uint8)
@@ -143,12 +145,18 @@ def decode_images(
 
     all_grey = _all(decode, len(names), unfinished.done if unfinished else {}, root)
     if problems:
-        raise DatasetError(
-            f"{len(problems)} of {len(names)} images in {root} cannot be used:\n"
-            f"{listing([problems[index] for index in sorted(problems)])}\n  Replace or remove them."
-        )
+        if unfinished:  # images that are mended or left out make another key
+            unfinished.remove()
+        raise _cannot_be_used(problems, len(names), root)
     images = unfinished.finish() if unfinished else images
     return images[..., 0] if channels is None and all_grey else images
+
+
+def _cannot_be_used(problems: Mapping[int, str], count: int, root: Path | Tars) -> DatasetError:
+    return DatasetError(
+        f"{len(problems)} of {count} images in {root} cannot be used:\n"
+        f"{listing([problems[index] for index in sorted(problems)])}\n  Replace or remove them."
+    )
 
 
 def _all(decode: Callable[[int], bool], count: int, before: Mapping[int, bool], root: Path | Tars) -> bool:

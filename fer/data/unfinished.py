@@ -57,8 +57,14 @@ class Unfinished:
 
     def note(self, part: int, grey: bool) -> None:
         """Keep a part that is filled, and whether all of it is grey."""
-        with self._parts.open("a") as file:  # one write of one line: threads and processes do not mix theirs
+        # A full disk costs no more than what would be kept; without locks another process may be through first, and
+        # has removed the folder. One write of one line: threads and processes do not mix theirs.
+        with suppress(OSError), self._parts.open("a") as file:
             file.write(f"{part} {self._checksum(part)} {grey:d}\n")
+
+    def remove(self) -> None:
+        """Keep nothing: nobody can go on with it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def finish(self) -> npt.NDArray[np.uint8]:
         """Return the array, all of it filled; its folder goes with it, but stays if this process is killed before."""

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ import pytest
 
 from fer.data import images, unfinished
 from fer.data.images import decode_images
+from fer.datasets.folder import read_folder
+from fer.errors import DatasetError
 
 SIZE, COUNT = 16, 400
 
@@ -112,6 +115,61 @@ def test_a_damaged_part_is_decoded_again(
     assert names[number * 64] in seen
     assert len(seen) < COUNT
     assert all((again[i] == cv2.imread(str(tmp_path / "data" / name), 0)).all() for i, name in enumerate(names))
+
+
+def test_a_cache_that_was_gone_on_with_is_that_of_an_uninterrupted_decoding(
+    tmp_path: Path, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "faces/happy").mkdir(parents=True)
+    (tmp_path / "data").rename(tmp_path / "faces/sad")
+    (tmp_path / "faces/sad/000.png").rename(tmp_path / "faces/happy/000.png")
+
+    def files(cache: Path) -> dict[str, bytes]:
+        read_folder(tmp_path / "faces", cache, None, None)
+        (folder,) = cache.iterdir()
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+
+    killed(lambda: files(tmp_path / "cache"), tmp_path / "cache", 2, monkeypatch)
+    seen = decoded(monkeypatch)
+    again = files(tmp_path / "cache")
+    assert 0 < len(seen) <= COUNT - 2 * 64
+    assert again == files(tmp_path / "other")
+    assert {"images.npy", "labels.npy", "meta.json"} <= again.keys()
+
+
+def test_another_version_of_the_decoder_begins_anew(
+    tmp_path: Path, decode: Callable[..., npt.NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(decode, tmp_path / "cache", 2, monkeypatch)
+    seen = decoded(monkeypatch)
+    monkeypatch.setattr(images, "FORMAT", images.FORMAT + 1)
+    decode()
+    assert len(seen) == COUNT
+
+
+def test_a_broken_image_leaves_nothing(
+    tmp_path: Path, decode: Callable[..., npt.NDArray[np.uint8]], names: list[str]
+) -> None:
+    (tmp_path / "data" / names[70]).write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"1 of 400 images .*\n.*070\.png: the file is empty"):
+        decode()
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_without_locks_another_process_may_be_through_first(
+    tmp_path: Path, decode: Callable[..., npt.NDArray[np.uint8]], names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, first = images._decode_one, iter([True])
+
+    def overtaken(path: Path, *args: object) -> npt.NDArray[np.uint8]:
+        if next(first, False):
+            (folder,) = (tmp_path / "cache").iterdir()
+            shutil.rmtree(folder)
+        return one(path, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(images, "_decode_one", overtaken)
+    found = decode()
+    assert all((found[i] == cv2.imread(str(tmp_path / "data" / name), 0)).all() for i, name in enumerate(names))
 
 
 def test_other_files_begin_anew(
