@@ -44,12 +44,12 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
         if below.count("/") > _DEEPEST:
             raise DatasetError(f"{readable(str(folder / below))}: more than {_DEEPEST} nested folders.")
         for entry in scan(folder / below):
-            path = readable(str(folder / below / entry.name))
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
                 real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
                 if any(real == one or one.startswith(f"{real}/") for one in above):
+                    path = readable(str(folder / below / entry.name))
                     raise DatasetError(f"{path} is a link to a folder that it is in. Remove the link.")
                 pending.append((f"{below}{entry.name}/", (*above, real)))
             elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
@@ -58,7 +58,7 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
                 images.append(below + entry.name)
             else:
                 kind = "a link to nothing" if entry.is_symlink() else "no file, but a pipe or device"
-                raise DatasetError(f"{path} is {kind}. Remove it.")
+                raise DatasetError(f"{readable(str(folder / below / entry.name))} is {kind}. Remove it.")
     return sorted(images), sorted(others)
 
 

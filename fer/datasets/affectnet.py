@@ -32,6 +32,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +188,13 @@ def _listed(base: Path, lists: Sequence[str], folder: str, split: str) -> list[E
         columns, width = {name: COLUMNS.index(name) for name in _USED}, len(COLUMNS)
         rows = chain([first], rows)
 
+    used, meanings = itemgetter(*(columns[column] for column in _USED)), CODES | LEFT_OUT
+
     def parse(row: list[str]) -> Entry:
         if len(row) != width:
             raise ValueError(f"{len(row)} fields, expected {width}")
-        name, *numbers, code = (row[columns[column]] for column in _USED)
-        meaning = decode_label(code, CODES | LEFT_OUT)
+        name, *numbers, code = used(row)
+        meaning = decode_label(code, meanings)
         if code in LEFT_OUT:  # often without a box
             return Entry(f"{below}/{name}", split, meaning)
         try:
