@@ -15,6 +15,7 @@ from fakes_ferplus import write as write_ferplus
 from fakes_lab import write_kdef
 from fakes_shards import labelled, pack, plain, png, same, shards
 from fakes_web import write_expw, write_rafdb
+from PIL import Image
 
 from fer.data.samples import Samples
 from fer.datasets import shards_plain
@@ -110,6 +111,16 @@ def test_16_bit_colours_are_read_in_the_shard_as_in_the_file(tmp_path):
     original = Folder(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
     expected = original.read()
     same(shards(pack(Folder(str(tmp_path / "data")), tmp_path / "packed")).read(), expected)
+
+
+def test_faces_in_pictures_of_16_bits_are_as_bright_as_in_the_picture(tmp_path):
+    write_expw(tmp_path / "expw")
+    picture = min((tmp_path / "expw/data/image/origin").iterdir())
+    grey = np.asarray(Image.open(picture).convert("L")).astype(np.uint16) << 4  # as a camera of 12 bits
+    Image.fromarray(grey).save(picture, "PNG")
+    options = {"cache_dir": str(tmp_path / "cache"), "image_size": 24, "min_confidence": 0}
+    expected = ExpW(str(tmp_path / "expw"), **options).read()
+    same(shards(pack(ExpW(str(tmp_path / "expw"), **options), tmp_path / "packed"), image_size=24).read(), expected)
 
 
 def test_excluded_images_may_be_broken(tmp_path):
