@@ -60,7 +60,7 @@ def test_the_bar_is_of_the_whole_run_and_fits(
     run.current_epoch = 3
     shown.on_train_epoch_start(run, SimpleNamespace())
     shown.on_train_end(run, SimpleNamespace())
-    assert "epoch  3/10  loss 1.000  val loss 2.000  acc 0.500  macro F1 0.250  (0:00, 0:00 left)" in caplog.text
+    assert "epoch  3/10  loss 1.000  val loss 2.000  acc 0.500  F1 0.250  (0:00, 0:00 left)" in caplog.text
     assert "epoch  4/10" in caplog.text
 
 
