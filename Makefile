@@ -7,6 +7,8 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
+# Containers often set it; then each of the processes that a command or a test starts would compile torch anew (+9 s).
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train demo test lint docs benchmark constraints clean
