@@ -2,7 +2,8 @@
 
 ``python -m benchmarks copies 36000 100000 450000 <folder>`` takes numbers of images, and faces to make them from.
 ``python -m benchmarks gpu <FER2013>`` needs a GPU, or ``accelerator=cpu``; see :mod:`benchmarks.gpu`.
-``python -m benchmarks kills`` kills trainings at random moments and resumes them.
+``python -m benchmarks kills`` kills trainings at random moments and resumes them; ``kills_writing 25`` kills commands
+while they write files, so many times each.
 ``python -m benchmarks photographs <pictures> ckpt=<run>`` sets other packages beside ``fer.load``; see
 :mod:`benchmarks.photographs`.
 ``python -m benchmarks growth minutes=120`` measures how time and memory grow; see :mod:`benchmarks.growth`.
@@ -17,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 MEASUREMENTS = ("startup", "fer2013_csv", "pipeline", "memory", "training", "features", "copies", "use")
-ALONE = ("gpu", "growth", "kills", "photographs", "readme")
+ALONE = ("gpu", "growth", "kills", "kills_writing", "photographs", "readme")
 """Left out where none is named."""
 
 
@@ -43,7 +44,7 @@ def main() -> None:
         more: dict[str, Any] = {}
         if name == "copies":
             more = {"sizes": sizes or module.SIZES, "source": next(iter(folders), None)}
-        elif name == "kills" and sizes:
+        elif name in ("kills", "kills_writing") and sizes:
             more = {"kills": sizes[0]}
         elif name == "photographs":
             more = {"pictures": next(iter(folders), None), "options": options}

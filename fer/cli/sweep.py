@@ -14,6 +14,7 @@ from fer.config.quoting import quote
 from fer.display import plain, say
 from fer.errors import ConfigError
 from fer.files import metrics, run_record
+from fer.files.atomic import writing
 from fer.files.run_folder import FAILURE, REPEATS
 
 _folder: Path | None = None
@@ -60,7 +61,8 @@ def note_failure(message: str) -> None:
     """Leave a failed job's error in its folder."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FAILURE).write_text(message + "\n")
+    with writing(folder / FAILURE) as file:
+        file.write(message + "\n")
     print(f"job {HydraConfig.get().job.num} failed: {plain(message)}", flush=True)
 
 

@@ -11,6 +11,7 @@ from fer.compat import parse_override
 from fer.config.groups import conf_dir, group_names
 from fer.errors import ConfigError
 from fer.files import history, metrics, run_record
+from fer.files.atomic import writing
 from fer.files.run_folder import FAILURE
 from fer.scores.registry import SCORES, Score, lower_is_better
 
@@ -113,6 +114,9 @@ def write_best(folder: Path, best: dict[str, Any], jobs: int, select_by: str) ->
         best: From :func:`choose`.
         jobs: Number of jobs.
         select_by: How it was chosen, see :func:`choose`.
+
+    Raises:
+        UnwritableError: If there is no space, or no permission.
     """
     overrides = {key.lstrip("+"): value for key, value in best["overrides"].items() if not key.startswith("~")}
     known = group_names(conf_dir())
@@ -129,9 +133,10 @@ def write_best(folder: Path, best: dict[str, Any], jobs: int, select_by: str) ->
         inner[leaf] = parse_override(f"{key}={value}").value()
     path = folder / "experiment" / "best.yaml"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(
+    head = (
         "# @package _global_\n"
         f"# The best of {jobs} jobs by {select_by}: {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}.\n"
         f"# Command:   python -m fer.train --config-dir {folder} experiment=best\n"
-        + yaml.safe_dump({"defaults": [*defaults, "_self_"], **node}, sort_keys=False)
     )
+    with writing(path) as file:
+        file.write(head + yaml.safe_dump({"defaults": [*defaults, "_self_"], **node}, sort_keys=False))

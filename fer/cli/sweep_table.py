@@ -160,11 +160,12 @@ def draw(folder: Path, rows: Sequence[dict[str, Any]], choices: Sequence[str]) -
     choices = [key for key in choices if len({row["overrides"].get(key) for row in rows}) > 1]
     if len(rows) < 4 or len(choices) < 2:
         return
+    from fer.plots import figures
     from fer.plots.importance import importance_figure, importances, make_axis, parallel_coordinates_figure
 
     monitor, scores = rows[0]["monitor"], [row["score"] for row in rows]
     axes = [make_axis(key, [row["overrides"].get(key, "default") for row in rows]) for key in choices]
     figure = parallel_coordinates_figure(axes, make_axis(monitor, scores))
-    figure.savefig(folder / "parallel_coordinates.png", dpi=150)
+    figures.save(figure, folder / "parallel_coordinates.png")
     figure = importance_figure(importances(axes, scores), f"what {monitor} depends on · {len(rows)} jobs")
-    figure.savefig(folder / "importance.png", dpi=150)
+    figures.save(figure, folder / "importance.png")

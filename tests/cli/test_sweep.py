@@ -1,7 +1,9 @@
 """What a sweep makes of its jobs: the one it chooses, and what the choices did to the score."""
 
 import csv
+import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from fer.cli import sweep, sweep_jobs, sweep_table
+from fer.files.atomic import UnwritableError
 from fer.plots.importance import importances, make_axis
 
 
@@ -54,6 +57,27 @@ def test_the_best_job_is_chosen_by_score_or_by_generalisation_gap(
     lines = list(csv.DictReader((jobs / "sweep.csv").open()))
     assert [line["gap"] for line in lines] == ["+1.000", "+0.100", "-0.200", "+0.000"]
     assert {line["train acc"] for line in lines} == {"0.7000"}
+
+
+def test_what_a_sweep_leaves_is_replaced_whole_or_not_at_all(jobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = sweep_jobs.collect(jobs)
+    for number, row in enumerate(rows):
+        row["overrides"]["model.width"] = str(number % 2)
+    choices = ["optimizer.lr", "model.width"]
+    sweep_jobs.write_best(jobs, rows[0], 4, "score")
+    sweep_table.draw(jobs, rows, choices)
+    kept = {path: path.read_bytes() for path in (*jobs.glob("*.png"), jobs / "experiment" / "best.yaml")}
+    assert len(kept) == 3
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    rows[0]["score"] = 0.9
+    with pytest.raises(UnwritableError, match=r"best\.yaml: cannot be written: no space is left"):
+        sweep_jobs.write_best(jobs, rows[0], 4, "score")
+    sweep_table.draw(jobs, rows, choices)
+    assert {path: path.read_bytes() for path in kept} == kept
 
 
 def test_the_table_gives_the_augmented_score_beside_the_one_that_chose(
