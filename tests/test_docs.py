@@ -45,7 +45,8 @@ def filled(override: str) -> str:
 def test_commands_compose(page: Path) -> None:
     for number, line in lines(page):
         words = shlex.split(line, comments=True)
-        if words[0] in ("torchrun", "srun") and "fer.train" in words:
+        environment = launched(words)
+        if environment:
             words = ["python", *words[words.index("fer.train") - 1 :]]
         module = re.fullmatch(r"fer\.(\w+)", words[2]) if words[:2] == ["python", "-m"] and len(words) > 2 else None
         if module is None:
@@ -54,12 +55,28 @@ def test_commands_compose(page: Path) -> None:
         assert module[1] in COMMANDS, f"{page.name}:{number}: {line}"
         overrides = [filled(word) for word in _flags_and_overrides(words[3:])[1]]
         for pick in (0, -1):
-            composes(module[1], *chosen(overrides, pick, module[1]))
+            composes(module[1], environment, *chosen(overrides, pick, module[1]))
 
 
 @cache  # half a second each, and many commands are written more than once
-def composes(name: str, *overrides: str) -> None:
-    composed(*overrides, config=name)
+def composes(name: str, environment: tuple[tuple[str, str], ...], *overrides: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in environment:
+            patch.setenv(variable, value)
+        composed(*overrides, config=name)
+
+
+def launched(words: list[str]) -> tuple[tuple[str, str], ...]:
+    """Return the variables that torchrun or srun sets, if it starts the command: its numbers are compared with them."""
+    flags = {key: value for key, _, value in (word.partition("=") for word in words)}
+    if words[0] == "torchrun":
+        nodes, each = int(flags["--nnodes"]), flags["--nproc-per-node"]
+        count = str(nodes * int(each))
+        return (("TORCHELASTIC_RUN_ID", "none"), ("WORLD_SIZE", count), ("LOCAL_WORLD_SIZE", each))
+    if words[0] == "srun":
+        count = str(int(flags["--nodes"]) * int(flags["--ntasks-per-node"]))
+        return (("SLURM_STEP_NUM_TASKS", count), ("SLURM_STEP_NUM_NODES", flags["--nodes"]))
+    return ()
 
 
 def known(words: list[str]) -> bool:
