@@ -56,7 +56,7 @@ def audit(cfg: "DictConfig") -> None:
             across = copies.find_across(samples.images, other.images, config["copies"] == "near", config["similarity"])
     framing = None
     if config["framing"]:
-        framing = measure.told(samples.images, np.arange(len(samples)), data.fit)
+        framing = measure.told(samples.images, np.arange(len(samples)), data.fit, cache_dir=data.cache_dir)
     suspects = None
     if config["suspect_labels"]:
         with step("labels that look wrong"):

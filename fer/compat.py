@@ -112,42 +112,49 @@ def parse_override(text: str) -> "Override":
 
 
 def import_torchmetrics() -> None:
-    """Import torchmetrics without torchvision and SciPy's signal processing, half of the seconds that it takes.
+    """Import torchmetrics without torchvision, SciPy's signals and matplotlib, most of the seconds that it takes.
 
-    It imports all its scores at once, whatever is used: those of boxes and images take torchvision, and one line, for
-    the sake of another package, SciPy's signals. Meanwhile stand-ins take their place, which import the real ones when
-    they are called. https://github.com/Lightning-AI/torchmetrics/blob/master/src/torchmetrics/__init__.py
-
-    Where torchmetrics wants more of them, it is imported as always.
+    It imports all its scores at once: those of boxes and images take torchvision, one line SciPy's signals, and each
+    one's ``plot`` matplotlib. Meanwhile stand-ins take their place, which import the real ones when they are called.
+    https://github.com/Lightning-AI/torchmetrics/blob/master/src/torchmetrics/__init__.py
     """
     if "torchmetrics" in sys.modules:
         return
-    names = ("torchvision", "torchvision.models", "torchvision.ops", "torchvision.transforms", "scipy.signal")
+    vision = (f"torchvision{part}" for part in ("", ".models", ".ops", ".transforms"))
+    names = (*vision, "scipy.signal", "torchmetrics.utilities.plot")
     absent = [name for name in names if name not in sys.modules]
     sys.modules.update({name: _Later(name) for name in absent})
     try:
         importlib.import_module("torchmetrics")
-    except Exception:
+    except Exception:  # it wants more of them: then whoever needs it imports it as always
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchmetrics"]:
             del sys.modules[name]
     finally:
         for name in absent:
-            del sys.modules[name]
+            sys.modules.pop(name, None)
 
 
 class _Later(types.ModuleType):
-    """A module's stand-in: its parts are imported when they are called."""
+    """A module's stand-in: it is imported when a part of it is called, or asked for its instances."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if (part := sys.modules.get(f"{self.__name__}.{name}")) is not None:
-            return part
+        part = sys.modules.get(f"{self.__name__}.{name}")
+        return _Part(name, (), {"__module__": self.__name__}) if part is None else part
 
-        def called(*args: Any, **kwargs: Any) -> Any:
-            return getattr(importlib.import_module(self.__name__), name)(*args, **kwargs)
 
-        return called
+class _Part(type):
+    """The stand-in of a function or a class: a class itself, so that it may stand in annotations."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls._real()(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, cls._real())
+
+    def _real(cls) -> Any:
+        return getattr(importlib.import_module(cls.__module__), cls.__name__)
 
 
 def resume_by_epochs(trainer: "pl.Trainer") -> None:

@@ -112,9 +112,8 @@ def train(cfg: "DictConfig") -> float | None:
     elif began_with and began_with.preprocessing.framing and "framing" not in said:
         model_input = replace(model_input, framing=began_with.preprocessing.framing)
     elif config["framing"] and first and not look_first:
-        model_input = replace(
-            model_input, framing=measure.told(datamodule.samples.images, datamodule.rows("train"), datamodule.fit)
-        )
+        images, rows, kept = datamodule.samples.images, datamodule.rows("train"), datamodule.cache_dir
+        model_input = replace(model_input, framing=measure.told(images, rows, datamodule.fit, cache_dir=kept))
     module = FERModule(
         classes=list(classes),
         preprocessing=model_input.as_dict(),

@@ -209,13 +209,46 @@ from fer import environment
 environment.check()
 import fer.audit, fer.train, fer.data.base
 from fer.training import features, module, optim, predict, results
-print(sorted({"albumentations", "scipy.signal", "timm", "torchvision"} & set(sys.modules)))
-import torchmetrics.functional.detection as detection, scipy.signal, torch, torchvision
+late = {"albumentations", "matplotlib", "scipy.linalg", "scipy.optimize", "scipy.signal", "timm", "torchvision"}
+print(sorted(late & set(sys.modules)))
+import torchmetrics, torchmetrics.functional.detection as detection, scipy.signal, torch, torchvision
 box = torch.tensor([[0.0, 0, 2, 2]])
 print(detection.intersection_over_union(box, box).item(), torchvision.ops.box_area(box).item())
 print(scipy.signal.windows.hann(3))
+from matplotlib.figure import Figure
+axes = Figure().subplots()
+scores = torchmetrics.MetricCollection([torchmetrics.MeanMetric(), torchmetrics.SumMetric()])
+scores.update(torch.ones(2))
+scores.plot(together=True, ax=axes)
+print(len(axes.get_lines()))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     # The other packages are whole where somebody needs them after all.
-    assert done.stdout.splitlines() == ["[]", "1.0 4.0", "[0. 1. 0.]"]
+    assert done.stdout.splitlines() == ["[]", "1.0 4.0", "[0. 1. 0.]", "2"]
+
+
+NOT_BEFORE_THE_FIRST_STEP = ("matplotlib", "scipy.optimize", "scipy.signal", "scipy.sparse", "timm", "torchvision")
+ENDS = f"""
+import os, sys
+import pytorch_lightning as pl
+
+class Ends(pl.Callback):
+    def on_train_batch_end(self, *args):
+        print("imported:", sorted(set({NOT_BEFORE_THE_FIRST_STEP}) & set(sys.modules)), flush=True)
+        os._exit(0)
+"""
+
+
+def test_the_first_step_waits_for_no_more_than_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text(ENDS)
+    tiny = ("data.num_samples=70", f"data.cache_dir={tmp_path}/cache", "data.num_workers=0")
+    done = subprocess.run(
+        [sys.executable, "-m", "fer.train", *tiny, "trainer.accelerator=cpu", "+callbacks.ends._target_=ends.Ends"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "imported: []"

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from fer.data.blocks import BLOCK, each_block
 from fer.data.copy_search import ROUNDS, search
@@ -79,6 +77,9 @@ def near_groups(pairs: Pairs, count: int) -> Rows:
     Returns:
         int64 of shape (N,), the first row of each image's group.
     """
+    from scipy.sparse import coo_array  # both would delay a training's first step
+    from scipy.sparse.csgraph import connected_components
+
     links = coo_array((np.ones(len(pairs.first)), (pairs.first, pairs.second)), shape=(count, count))
     return _first_equal(connected_components(links, directed=False)[1])
 

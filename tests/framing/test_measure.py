@@ -9,6 +9,7 @@ from fer.framing import centerface, measure
 from fer.framing.crop import crop
 
 ALL = np.arange(24)
+FEW = ALL[:8]
 
 
 @pytest.fixture(autouse=True, params=["fast", "accurate"] if centerface.installed() else ["fast"])
@@ -77,3 +78,43 @@ def test_images_without_faces_have_no_framing(drawn):
 
 def test_at_most_so_many_images_are_looked_at(drawn):
     assert measure.framing(drawn, ALL, at_most=10).images == 10
+
+
+def test_what_was_measured_is_kept_for_the_very_same_images(drawn, tmp_path, monkeypatch, caplog):
+    wanted = measure.framing(drawn, FEW)
+    measured = []
+    whole = measure.framing
+    monkeypatch.setattr(measure, "framing", lambda *args: measured.append(args) or whole(*args))
+
+    def told(images=drawn, rows=FEW, **options):
+        return measure.told(images, rows, cache_dir=tmp_path, **options)
+
+    assert told() == told() == told(drawn[::-1], 23 - FEW) == wanted
+    assert len(measured) == 1
+    changed = drawn.copy()
+    changed[FEW[-1], 0, 0] ^= 1
+    told(changed)
+    told(rows=FEW[1:])
+    told(fit="crop")
+    assert len(measured) == 4
+    monkeypatch.setattr(measure.importlib.metadata, "version", lambda name: "another")
+    told()
+    assert len(measured) == 5
+    black = np.zeros_like(drawn)
+    assert told(black) is told(black) is None
+    assert len(measured) == 6
+
+
+@pytest.mark.parametrize("text", ["", '{"eye_distance": ', "[]", '{"landmarks": 1}'])
+def test_a_damaged_file_is_measured_again(drawn, tmp_path, text):
+    wanted = measure.told(drawn, FEW, cache_dir=tmp_path)
+    (kept,) = (tmp_path / "framing").iterdir()
+    whole = kept.read_text()
+    kept.write_text(text)
+    assert measure.told(drawn, FEW, cache_dir=tmp_path) == wanted
+    assert kept.read_text() == whole
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(drawn, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert measure.told(drawn, FEW, cache_dir=tmp_path / "file") == measure.framing(drawn, FEW)

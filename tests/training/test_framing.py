@@ -14,8 +14,7 @@ RECIPE = (*TINY[:-1], "data.num_samples=70", "trainer.max_epochs=1")
 @pytest.fixture
 def few(monkeypatch):
     monkeypatch.setattr(measure, "installed", lambda: False)  # the fast detector
-    whole = measure.framing
-    monkeypatch.setattr(measure, "framing", lambda *args: whole(*args, at_most=12))
+    monkeypatch.setattr(measure, "LOOKED_AT", 12)
 
 
 def test_it_is_measured_told_kept_and_stays_when_the_run_goes_on(few, train_here, capsys, monkeypatch):
