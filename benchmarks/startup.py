@@ -21,7 +21,7 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.table import Table
 
-ROUNDS = 3
+ROUNDS = 5
 IMPORTS = "import torch, pytorch_lightning, timm, torchvision"
 WANTED = 0.6
 """The first step's share of the time that :data:`IMPORTS` take."""

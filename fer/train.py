@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fer import imports
 from fer.cli import command
 from fer.cli.in_python import in_folder, settled
 from fer.errors import ConfigError
@@ -25,37 +26,38 @@ def train(cfg: "DictConfig") -> float | None:
         Interrupted: If the run was asked to stop; it has saved its state.
     """
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
-    from fer import compat, environment
+    with imports.quickly():
+        from fer import compat, environment
 
-    environment.check()  # packages that do not fit together would fail below, with messages that say nothing
-    from dataclasses import replace
-    from pathlib import Path
+        environment.check()  # packages that do not fit together would fail below, with messages that say nothing
+        from dataclasses import replace
+        from pathlib import Path
 
-    import pytorch_lightning as pl
-    from hydra.core.hydra_config import HydraConfig
+        import pytorch_lightning as pl
+        from hydra.core.hydra_config import HydraConfig
 
-    from fer.build import build
-    from fer.cli import run_check
-    from fer.data import refine
-    from fer.files import run_record
-    from fer.framing import measure
-    from fer.models import preprocessing
-    from fer.training import (
-        calibration,
-        features,
-        launch,
-        opening,
-        parent,
-        precision,
-        predict,
-        results,
-        resume,
-        teaching,
-        together,
-    )
-    from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, restoring
-    from fer.training.loggers import HistoryLogger, KeepHistory
-    from fer.training.module import FERModule
+        from fer.build import build
+        from fer.cli import run_check
+        from fer.data import refine
+        from fer.files import run_record
+        from fer.framing import measure
+        from fer.models import preprocessing
+        from fer.training import (
+            calibration,
+            features,
+            launch,
+            opening,
+            parent,
+            precision,
+            predict,
+            results,
+            resume,
+            teaching,
+            together,
+        )
+        from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, restoring
+        from fer.training.loggers import HistoryLogger, KeepHistory
+        from fer.training.module import FERModule
 
     config = settled(cfg)
     if (folder := together.agree(config["output_dir"], config["trainer"].get("num_nodes", 1))) != config["output_dir"]:

@@ -1,5 +1,6 @@
 """The environment check finds what is wrong and says how to mend it; the record is true."""
 
+import gc
 import json
 import os
 import shlex
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fer import environment
+from fer import environment, imports
 from fer.errors import FERError
 
 ROOT = Path(environment.__file__).parents[1]
@@ -230,12 +231,13 @@ print(len(axes.get_lines()))
 
 NOT_BEFORE_THE_FIRST_STEP = ("matplotlib", "scipy.optimize", "scipy.signal", "scipy.sparse", "timm", "torchvision")
 ENDS = f"""
-import os, sys
+import gc, os, sys
 import pytorch_lightning as pl
 
 class Ends(pl.Callback):
     def on_train_batch_end(self, *args):
-        print("imported:", sorted(set({NOT_BEFORE_THE_FIRST_STEP}) & set(sys.modules)), flush=True)
+        print("imported:", sorted(set({NOT_BEFORE_THE_FIRST_STEP}) & set(sys.modules)), end=" ")
+        print(gc.isenabled(), gc.get_freeze_count() > 100_000, flush=True)
         os._exit(0)
 """
 
@@ -251,4 +253,20 @@ def test_the_first_step_waits_for_no_more_than_it_needs(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "imported: []"
+    assert done.stdout.splitlines()[-1] == "imported: [] True True"
+
+
+def test_what_is_unused_is_searched_again_after_imports() -> None:
+    frozen = gc.get_freeze_count()
+    with pytest.raises(ImportError), imports.quickly():  # noqa: PT012
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen  # torch was there: a network may be, too
+    gc.disable()
+    try:
+        with imports.quickly():
+            pass
+        assert not gc.isenabled()  # as the caller had it
+    finally:
+        gc.enable()

@@ -20,7 +20,7 @@ STOREYS = (
     {"data"},
     {"files"},
     {"config"},
-    {"build", "compat", "display", "environment", "errors", "extras", "progress", "ranks"},
+    {"build", "compat", "display", "environment", "errors", "extras", "imports", "progress", "ranks"},
 )
 """Rooms from top to bottom; each imports only from storeys below its own. Every other module of ``fer`` is a door: it
 stands above all rooms, and no room imports it."""
