@@ -7,6 +7,8 @@ while they write files, so many times each.
 ``python -m benchmarks photographs <pictures> ckpt=<run>`` sets other packages beside ``fer.load``; see
 :mod:`benchmarks.photographs`.
 ``python -m benchmarks growth minutes=120`` measures how time and memory grow; see :mod:`benchmarks.growth`.
+``python -m benchmarks predict_workers`` sets two workers of ``fer.predict`` beside one; see
+:mod:`benchmarks.predict_workers`.
 ``python -m benchmarks readme`` makes the README's picture from the default run.
 """
 
@@ -18,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 MEASUREMENTS = ("startup", "fer2013_csv", "pipeline", "memory", "training", "features", "copies", "use")
-ALONE = ("gpu", "growth", "kills", "kills_writing", "photographs", "readme")
+ALONE = ("gpu", "growth", "kills", "kills_writing", "photographs", "predict_workers", "readme")
 """Left out where none is named."""
 
 
@@ -46,7 +48,7 @@ def main() -> None:
             more = {"sizes": sizes or module.SIZES, "source": next(iter(folders), None)}
         elif name in ("kills", "kills_writing") and sizes:
             more = {"kills": sizes[0]}
-        elif name == "photographs":
+        elif name in ("photographs", "predict_workers"):
             more = {"pictures": next(iter(folders), None), "options": options}
         elif name == "gpu":
             more = {"root": next(iter(folders), None), **module.options(options)}

@@ -3,9 +3,11 @@
 import importlib.util
 import logging
 import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -58,7 +60,8 @@ def run(config: Mapping[str, Any], files: Files, recipe: Mapping[str, Any]) -> N
     at_first = parts.left()
     if len(at_first) < parts.count:
         log.info("%d of %d parts were done before; they are passed over.", parts.count - len(at_first), parts.count)
-    running = {number: _start(number, config, recipe) for number in range(min(config["workers"], len(at_first)))}
+    many = min(config["workers"], len(at_first))
+    running = {number: _start(number, many, config, recipe) for number in range(many)}
     fruitless, before = 0, len(at_first)
     try:
         while running:
@@ -77,7 +80,7 @@ def run(config: Mapping[str, Any], files: Files, recipe: Mapping[str, Any]) -> N
                     )
                 log.warning("worker %d was killed (exit code %s); another takes its place", number + 1, code)
                 if left:
-                    running[number] = _start(number, config, recipe)
+                    running[number] = _start(number, many, config, recipe)
     finally:
         for process in running.values():
             process.kill()
@@ -89,17 +92,40 @@ def run(config: Mapping[str, Any], files: Files, recipe: Mapping[str, Any]) -> N
     log.info("prediction: %s", str(parts.folder))
 
 
-def _start(number: int, config: Mapping[str, Any], recipe: Mapping[str, Any]) -> SpawnProcess:
+def _start(number: int, many: int, config: Mapping[str, Any], recipe: Mapping[str, Any]) -> SpawnProcess:
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    process = context.Process(target=_work, args=(number, dict(config), dict(recipe)), daemon=True)
-    process.start()
+    threads = max(1, usable_cores() // many)
+    with _on_its_cores(number, many):
+        process = context.Process(target=_work, args=(number, threads, dict(config), dict(recipe)), daemon=True)
+        process.start()
     return process
 
 
-def _work(number: int, config: dict[str, Any], recipe: dict[str, Any]) -> None:
+@contextmanager
+def _on_its_cores(number: int, many: int) -> Iterator[None]:
+    """Start a process that may run on its share of the cores alone; torch, OpenCV and ONNX Runtime count those."""
+    if not hasattr(os, "sched_setaffinity"):  # macOS, Windows: the number of threads alone
+        yield
+        return
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, share(sorted(ours), number, many))  # of this thread; what it starts inherits it
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, ours)
+
+
+def share(cores: Sequence[int], number: int, many: int) -> Sequence[int]:
+    """Return one worker's share of the cores: each core is one worker's, and more workers than cores share them."""
+    if many > len(cores):
+        return [cores[number % len(cores)]]
+    return cores[number * len(cores) // many : (number + 1) * len(cores) // many]
+
+
+def _work(number: int, threads: int, config: dict[str, Any], recipe: dict[str, Any]) -> None:
     """Make parts until none is left: what each worker does."""
     try:
-        _make_parts(number, config, recipe)
+        _make_parts(number, threads, config, recipe)
     except FERError as error:
         print(f"error: worker {number + 1}: {plain(str(error), keep=chr(10))}", file=sys.stderr, flush=True)
         sys.exit(2)
@@ -107,15 +133,16 @@ def _work(number: int, config: dict[str, Any], recipe: dict[str, Any]) -> None:
         sys.exit(130)
 
 
-def _make_parts(number: int, config: dict[str, Any], recipe: dict[str, Any]) -> None:
+def _make_parts(number: int, threads: int, config: dict[str, Any], recipe: dict[str, Any]) -> None:
+    import cv2
     import torch
 
     from fer.predicting import photographs
     from fer.predicting.model import load
 
     quieten(first=False)
-    threads = max(1, usable_cores() // config["workers"])
     torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
     if torch.cuda.is_available():  # each of several GPUs has its workers
         torch.cuda.set_device(number % torch.cuda.device_count())
     options = {key: config[key] for key in ("tta", "margin", "batch_size", "trust")}

@@ -4,6 +4,8 @@ import csv
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -134,6 +136,35 @@ def test_a_worker_that_is_killed_again_and_again(source: Path, tmp_path: Path, m
     config = {**composed("ckpt=x", "source=y", "workers=2", config="predict"), "output_dir": str(tmp_path)}
     with pytest.raises(FERError, match="5 workers were killed one after the other"):
         workers.run(config, Files(str(source)), {})
+
+
+def test_each_core_is_one_workers() -> None:
+    for cores in ([3], [0, 1], [2, 5, 6, 7, 9, 11, 12]):
+        for many in range(1, len(cores) + 1):
+            shares = [workers.share(cores, number, many) for number in range(many)]
+            assert [core for share in shares for core in share] == cores
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert [workers.share([4, 8], number, 5) for number in range(5)] == [[4], [8], [4], [8], [4]]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not tie processes to cores")
+def test_a_worker_runs_on_its_cores_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, started = os.sched_getaffinity(0), []
+
+    class Process:
+        def __init__(self, args: tuple[Any, ...], **others: object) -> None:
+            self.threads = args[1]
+
+        def start(self) -> None:
+            echo = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+            started.append((self.threads, subprocess.run(echo, capture_output=True, text=True).stdout.strip()))
+
+    monkeypatch.setattr(multiprocessing.get_context("spawn"), "Process", Process)
+    many = len(before)
+    for number in range(many):
+        workers._start(number, many, {}, {})
+    assert started == [(1, f"[{core}]") for core in sorted(before)]
+    assert os.sched_getaffinity(0) == before, "the first process keeps all of them"
 
 
 @pytest.mark.parametrize(
