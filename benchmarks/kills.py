@@ -42,6 +42,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     ),
     "Muon": ("optimizer=muon",),
     "smaller images first": (
+        "model=small_cnn", "model.filters=[8,16,16,16]",
         "callbacks=[default,progressive_resizing]", "callbacks.progressive_resizing.image_size=24",
     ),
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Imports that take seconds, a quarter sooner. Imports nothing slow."""
 
+import atexit
 import gc
 import sys
 from collections.abc import Iterator
@@ -25,5 +26,6 @@ def quickly() -> Iterator[None]:
     finally:
         if first and "torch" in sys.modules:
             gc.freeze()
+            atexit.register(gc.unfreeze)  # else triton's binding calls all of it leaked, in hundreds of lines, at the end
         if searched:
             gc.enable()

@@ -270,3 +270,10 @@ def test_what_is_unused_is_searched_again_after_imports() -> None:
         assert not gc.isenabled()  # as the caller had it
     finally:
         gc.enable()
+
+
+def test_nothing_is_called_leaked_at_the_end() -> None:
+    pytest.importorskip("triton")  # only with CUDA builds of torch
+    program = "from fer import imports\nwith imports.quickly():\n    import torch._dynamo, triton"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
