@@ -55,7 +55,10 @@ _SYNONYMS = {
 _OPTIONAL = ("experiment", "sweep")  # groups of which nothing need be chosen
 _OF_SEVERAL = ("callbacks", "logger", "transforms")  # groups of which several may be chosen at once
 # The package that each of Hydra's plugins needs.
-_PLUGINS = {"optuna": "optuna", "joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}
+_PLUGINS = {
+    "optuna": "optuna", "joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit",
+    "ray": "hydra_ray_launcher",
+}  # fmt: skip
 
 
 def refuse(argv: Sequence[str], config_name: str) -> None:

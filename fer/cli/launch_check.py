@@ -61,7 +61,7 @@ def wrong(config: Mapping[str, Any]) -> list[str]:
 
 def _unused() -> list[str]:
     launcher = str(HydraConfig.get().runtime.choices.get("hydra/launcher", "basic"))
-    elsewhere = launcher.startswith("submitit")
+    elsewhere = launcher.startswith(("submitit", "ray"))
     if not elsewhere or HydraConfig.get().mode != RunMode.RUN or CHILD in os.environ:
         return []
     return [

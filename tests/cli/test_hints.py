@@ -64,6 +64,7 @@ def test_flags_of_hydra_and_choices_of_none_pass() -> None:
             "hydra/sweeper=optuna: this needs the package optuna, which is not installed: pip install 'fer-lightning",
         ),
         ("Could not find 'hydra/launcher/submitit_slurm'", "pip install 'fer-lightning[cluster]'"),
+        ("Could not find 'hydra/launcher/ray'", "pip install hydra-ray-launcher"),
         ("Error in call to target 'x': No module named 'optuna'", "needs the package optuna"),
     ],
 )  # fmt: skip

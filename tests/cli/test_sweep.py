@@ -6,12 +6,14 @@ import json
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
+from hydra.types import RunMode
 
-from fer.cli import sweep, sweep_jobs, sweep_table
+from fer.cli import launch_check, sweep, sweep_jobs, sweep_table
 from fer.files.atomic import UnwritableError
 from fer.plots.importance import importances, make_axis
 
@@ -178,3 +180,17 @@ def test_the_choice_that_makes_the_score_is_the_important_one() -> None:
     assert list(found) == ["lr", "dropout"]
     assert found["lr"] > 0.9
     assert sum(found.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "refused"), [("ray", True), ("submitit_slurm", True), ("basic", False), ("joblib", False)]
+)
+def test_launchers_that_send_jobs_away_need_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, launcher: str, refused: bool
+) -> None:
+    chosen = SimpleNamespace(
+        mode=RunMode.RUN, runtime=SimpleNamespace(choices={"hydra/launcher": launcher}), sweeper=None
+    )
+    monkeypatch.setattr(launch_check.HydraConfig, "get", lambda: chosen)
+    said = launch_check._unused()
+    assert [f"Add -m: python -m fer.train -m hydra/launcher={launcher}" in line for line in said] == [True] * refused
