@@ -26,6 +26,6 @@ def quickly() -> Iterator[None]:
     finally:
         if first and "torch" in sys.modules:
             gc.freeze()
-            atexit.register(gc.unfreeze)  # else triton's binding calls all of it leaked, in hundreds of lines, at the end
+            atexit.register(gc.unfreeze)  # else triton calls all of it leaked when Python ends
         if searched:
             gc.enable()
