@@ -44,6 +44,14 @@ class DatasetNotFoundError(DatasetError):
         )
 
 
+class StreamError(DatasetError):
+    """An image that is decoded during training and is no longer what it was, or where it was."""
+
+    def __init__(self, message: str) -> None:
+        # Of an error in a loader's process torch makes one whose message is its traceback; the last line is ours.
+        super().__init__(message.rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip())
+
+
 class TrainingError(FERError):
     """A training run that cannot go on (non-finite loss, no space left)."""
 

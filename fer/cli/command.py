@@ -5,6 +5,7 @@ Imports nothing slow: whatever is wrong with a command is said before torch is l
 
 import errno
 import os
+import multiprocessing
 import re
 import shutil
 import sys
@@ -158,6 +159,8 @@ def _end(message: str, code: int) -> None:
         time.sleep(_TOLD_S)  # the first process on this machine says the same, before its launcher ends all
         sys.exit(code)
     print(plain(message, keep="\n\t"), file=sys.stderr, flush=True)
+    for child in multiprocessing.active_children():  # loaders, which ignore SIGTERM and would be waited for
+        child.kill()
     sys.exit(code)
 
 

@@ -49,6 +49,7 @@ class FERDataModule(pl.LightningDataModule):
         augment_on: Where training images are augmented: ``loader`` (by its processes) or ``device`` (the GPU).
         sampler: ``shuffle``, or ``weighted`` to draw every class equally often, with replacement.
         cache_dir: Where decoded images are kept; None for ``~/.cache/fer``.
+        stream: Decode images anew each time and keep none, where the dataset can (:attr:`streams`).
         exclude: A csv file with a column ``id`` (``fer.audit`` writes one): these samples are left out.
         fold: Which fold of the subjects is the test split, from 0; None for the dataset's own splits.
         folds: Number of folds, or ``loso`` for as many as there are subjects.
@@ -68,6 +69,8 @@ class FERDataModule(pl.LightningDataModule):
     """Where the dataset comes from: its page."""
     own_fit: str | None = None
     """How its images become square if the user does not say; None for the default."""
+    streams = False
+    """Whether its images need not be decoded into the cache."""
     draw_targets = False
     """Whether training draws a label from each sample's distribution of votes anew in each epoch."""
 
@@ -86,6 +89,7 @@ class FERDataModule(pl.LightningDataModule):
         augment_on: str = "loader",
         sampler: str = "shuffle",
         cache_dir: str | None = None,
+        stream: bool = False,
         exclude: str | None = None,
         fold: int | None = None,
         folds: int | str = 10,
@@ -98,6 +102,9 @@ class FERDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
+        if stream and not self.streams:
+            raise ConfigError(f"data.stream=true: {self.name} is always decoded into the cache. Leave it out.")
+        self.stream = stream
         self.wanted = [str(name) for name in classes] if classes else None
         if image_size is not None and not isinstance(image_size, int):
             raise ConfigError(f"data.image_size={image_size}: must be one whole number; networks take squares.")
@@ -135,6 +142,7 @@ class FERDataModule(pl.LightningDataModule):
             "fit": self.fit,
             "excluded": self.excluded,
             "as_files": self.as_files,
+            "stream": self.stream,
         }
 
     @property

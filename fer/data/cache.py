@@ -2,9 +2,10 @@
 
 One folder per dataset and key, ``<cache_dir>/<name>-<hash of the key>/``: ``images.npy``, ``labels.npy``,
 ``splits.npy``, ``ids.npy``, what else the dataset knows (``subjects.npy``, ``targets.npy``, ``attributes/*.npy``) and a
-readable ``meta.json``. The key holds everything that decides the content, such as the source files' fingerprint and the
-stored size, so changed data makes another folder. ``meta.json`` holds checksums of all files, checked whenever a
-cache is opened; a damaged cache is made again. Deleting a folder is always safe.
+readable ``meta.json``. Of images that are streamed there is ``streamed/*.npy`` in place of ``images.npy``: where they
+stand, and their fingerprints. The key holds everything that decides the content, such as the source files' fingerprint
+and the stored size, so changed data makes another folder. ``meta.json`` holds checksums of all files, checked whenever
+a cache is opened; a damaged cache is made again. Deleting a folder is always safe.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,14 @@ from fer.data.cache_lock import alone, machine
 from fer.data.quality import flat, oddities
 from fer.data.samples import Samples, with_readable_names
 from fer.data.scratch import cannot_write
+from fer.data.streamed import How, Streamed
 
 log = logging.getLogger(__name__)
 
 FORMAT = 3
 """Raised whenever a cache's files, or how images are decoded, change; part of every key."""
 
+_STREAMED = "streamed/"
 _ITEMS = 2**10  # of a key's list that are hashed at a time
 _BLOCK = 2**20  # bytes of a cached file under one checksum
 _CHECKED = 2**9  # blocks checked when a cache is opened; of larger files, a new random choice each time
@@ -125,8 +129,9 @@ def _load(folder: Path) -> Samples | None:
             raise ValueError("meta.json is not as it was written")
         for name, written in meta["arrays"].items():
             _check(folder / f"{name}.npy", written)
-        arrays = {name: np.load(folder / f"{name}.npy") for name in meta["arrays"] if name != "images"}
-        images = np.load(folder / "images.npy", mmap_mode="r")
+        mapped = {name: name == "images" or name.startswith(_STREAMED) for name in meta["arrays"]}
+        arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r" if large else None) for n, large in mapped.items()}
+        images: Any = _streamed(meta["streamed"], arrays) if "streamed" in meta else arrays.pop("images")
         attributes = {name: arrays.pop(f"attributes/{name}") for name in meta["attributes"]}
         samples = Samples(images=images, classes=tuple(meta["classes"]), attributes=attributes, **arrays)
         for oddity in meta["oddities"]:
@@ -142,9 +147,17 @@ def _load(folder: Path) -> Samples | None:
         return None
 
 
+def _streamed(said: Mapping[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Streamed:
+    """Return images that are streamed, taking what is known of them out of the arrays."""
+    known = {name.removeprefix(_STREAMED): arrays.pop(name) for name in list(arrays) if name.startswith(_STREAMED)}
+    return Streamed(said["root"], How(**said["how"]), said["grey"], known, said["black"])
+
+
 def _store(folder: Path, samples: Samples, name: str, key: dict[str, object]) -> None:
-    arrays: dict[str, npt.NDArray[Any]] = {"images": samples.images, "labels": samples.labels}
-    arrays |= {"splits": samples.splits, "ids": samples.ids}
+    images: Any = samples.images
+    streamed = images if isinstance(images, Streamed) else None
+    arrays: dict[str, npt.NDArray[Any]] = {} if streamed else {"images": samples.images}
+    arrays |= {"labels": samples.labels, "splits": samples.splits, "ids": samples.ids}
     arrays |= {name: value for name in ("subjects", "targets") if (value := getattr(samples, name)) is not None}
     arrays |= {f"attributes/{name}": value for name, value in samples.attributes.items()}
     meta: dict[str, Any] = {
@@ -155,6 +168,10 @@ def _store(folder: Path, samples: Samples, name: str, key: dict[str, object]) ->
         "oddities": oddities(samples.images, flat(samples.images), samples.ids, name),
         "key": key,
     }
+    if streamed:
+        arrays |= {_STREAMED + known: value for known, value in streamed.arrays.items()}
+        meta["streamed"] = {"root": streamed.root, "how": asdict(streamed.how), "grey": streamed.grey}
+        meta["streamed"]["black"] = sorted(streamed.black)
     temporary = _beside(folder)
     try:
         temporary.mkdir(parents=True)

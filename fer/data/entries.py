@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fer.data.cache import cached, hash_of_list, is_cached
+from fer.data.first_reading import read_images
 from fer.data.headers import how_stored
-from fer.data.images import decode_images
 from fer.data.labels import in_order
 from fer.data.pixels import read_image
 from fer.data.samples import Files, Samples, readable, with_readable_names
@@ -51,6 +51,7 @@ def read_entries(
     excluded: Collection[str] = (),
     key: Mapping[str, object] | None = None,
     as_files: bool = False,
+    stream: bool = False,
 ) -> Samples:
     """Decode listed images; after the first time they come from the cache.
 
@@ -65,6 +66,7 @@ def read_entries(
         excluded: Ids of samples that are left out later: their images may be broken.
         key: What else decides the content; part of the cache's key.
         as_files: List the images' files, and decode none.
+        stream: Decode images whenever they are read, and keep none.
 
     Returns:
         Samples whose classes are the entries' emotions, in the order of :func:`fer.data.labels.in_order`.
@@ -78,10 +80,7 @@ def read_entries(
 
     def build() -> Samples:
         stored = how_stored(root, paths, image_size, channels, boxes, fit)
-        images = decode_images(
-            root, paths, stored.size, stored.channels, cache_dir, boxes=boxes, fit=fit, bits=stored.bits,
-            unreadable=unreadable, source=files,
-        )  # fmt: skip
+        images = read_images(root, paths, stored, fit, cache_dir, boxes, unreadable, files, stream)
         return _samples(entries, classes, images)
 
     if as_files:
@@ -97,7 +96,7 @@ def read_entries(
     # The entries are part of the key: a corrected list or label map must not find the old cache.
     content = hash_of_list(_content(entries))
     parts = {"files": files, "entries": content, "classes": classes, "size": image_size, "channels": channels}
-    whole = {**(key or {}), **parts, "fit": fit}
+    whole = {**(key or {}), **parts, "fit": fit, **({"stream": True} if stream else {})}
     unreadable = frozenset[str]()
     if excluded and not is_cached(cache_dir, name, whole):
         chosen = set(excluded)

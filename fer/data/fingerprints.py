@@ -1,7 +1,5 @@
 """Fingerprints of images, 104 bytes each, by which exact and near copies are found: checkpoints carry them."""
 
-import hashlib
-
 import numpy as np
 import numpy.typing as npt
 
@@ -17,8 +15,10 @@ from fer.data.cosines import (
     lowest_frequencies,
     vectors_of,
 )
+from fer.data.streamed import HASH, Streamed, hash_of
 
-_HASH = 8  # bytes of a fingerprint that are a hash of size and pixels
+SIZE = HASH + COUNT[PRINT] // 2
+"""Bytes of a fingerprint."""
 
 
 def fingerprints(images: Images, rows: Rows | None = None) -> Images:
@@ -32,7 +32,9 @@ def fingerprints(images: Images, rows: Rows | None = None) -> Images:
         uint8 of shape (N, 104): a hash of size and pixels, then 192 cosines of four bits each.
     """
     rows = np.arange(len(images)) if rows is None else rows
-    none = np.empty((0, _HASH + COUNT[PRINT] // 2), dtype=np.uint8)
+    if isinstance(images, Streamed):
+        return np.asarray(images.prints[rows])
+    none = np.empty((0, SIZE), dtype=np.uint8)
     return np.concatenate([none, *each_block(lambda part: _fingerprints(images[rows[part]]), len(rows), BLOCK // 4)])
 
 
@@ -42,7 +44,7 @@ def _fingerprints(images: Images) -> Images:
     # Square roots, since most are much smaller than the largest; two values of 4 bits in a byte.
     levels = 7 * np.sign(vectors) * np.sqrt(np.abs(vectors) / np.where(peak > 0, peak, 1))
     nibbles = (np.rint(levels) + 8).astype(np.uint8)
-    heads = hashes(images).view(np.uint8).reshape(-1, _HASH)
+    heads = hashes(images).view(np.uint8).reshape(-1, HASH)
     return np.concatenate([heads, nibbles[:, ::2] << 4 | nibbles[:, 1::2]], axis=1)
 
 
@@ -57,14 +59,14 @@ def hashes(images: Images, rows: Rows | None = None) -> npt.NDArray[np.uint64]:
         uint64 of shape (N,).
     """
     rows = np.arange(len(images)) if rows is None else rows
-    size = str(images.shape[1:]).encode()
-    digests = (hashlib.blake2b(images[row].tobytes(), digest_size=_HASH, key=size).digest() for row in rows)
-    return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(rows))
+    if isinstance(images, Streamed):
+        return hashes_in(images.prints[rows])
+    return np.fromiter((int.from_bytes(hash_of(images[row]), "little") for row in rows), np.uint64, len(rows))
 
 
 def hashes_in(prints: Images) -> npt.NDArray[np.uint64]:
     """Return the hashes that fingerprints begin with, uint64 of shape (N,)."""
-    return np.ascontiguousarray(prints[:, :_HASH]).view(np.uint64)[:, 0]
+    return np.ascontiguousarray(prints[:, :HASH]).view(np.uint64)[:, 0]
 
 
 def decode(prints: npt.NDArray[np.uint8]) -> Floats:
@@ -73,7 +75,7 @@ def decode(prints: npt.NDArray[np.uint8]) -> Floats:
     weights = frequency_weights(PRINT).ravel()[lowest]
     cosines = np.zeros((len(prints), PRINT**2), dtype=np.float32)
     for part in blocks(len(prints)):
-        halves = prints[part, _HASH:]
+        halves = prints[part, HASH:]
         nibbles = np.stack([halves >> 4, halves & 15], axis=2).reshape(-1, COUNT[PRINT])
         levels = nibbles.astype(np.float32) - 8
         cosines[part, lowest] = levels * np.abs(levels) / weights

@@ -6,17 +6,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from fer import progress
 from fer.data.blocks import MANY, PART, in_threads
 from fer.data.cache import FORMAT
-from fer.data.pixels import EXTENSIONS, read_image, reason
+from fer.data.pixels import EXTENSIONS, reason
 from fer.data.samples import readable
-from fer.data.squares import DEFAULT_FIT, Box, cut
-from fer.data.tars import Member, Tars
+from fer.data.squares import DEFAULT_FIT, Box
+from fer.data.streamed import How, brought
+from fer.data.tars import Tars
 from fer.data.unfinished import Unfinished
 from fer.errors import DatasetError, listing
 
@@ -119,37 +119,75 @@ def decode_images(
     many = len(names) >= MANY or math.prod(shape) > _IN_MEMORY
     unfinished = Unfinished(cache_dir, key, shape, PART) if many else None
     images = unfinished.array if unfinished else np.zeros(shape, np.uint8)
+
+    def keep(rows: slice, decoded: Sequence[npt.NDArray[np.uint8]], grey: bool) -> None:
+        for row, image in enumerate(decoded, start=rows.start):
+            images[row] = brought(image, channels == 1)
+
+    how = How(size, channels, fit, bits, resize)
+    all_grey = each_image(root, names, how, boxes, unreadable, keep, unfinished, "decoding images")
+    images = unfinished.finish() if unfinished else images
+    return images[..., 0] if channels is None and all_grey else images
+
+
+def each_image(
+    root: Path | Tars,
+    names: Sequence[str],
+    how: How,
+    boxes: Sequence[Box | None] | None,
+    unreadable: frozenset[str],
+    keep: Callable[[slice, Sequence[npt.NDArray[np.uint8]], bool], None],
+    unfinished: Unfinished | None,
+    what: str,
+) -> bool:
+    """Decode every image, on all cores, going on where a killed process stopped.
+
+    Args:
+        root: What ``names`` are relative to: a folder, or one of tar files.
+        names: Image files.
+        how: How they are decoded.
+        boxes: The part of each image that is taken; None for the whole of each.
+        unreadable: Names of images that are not decoded but black.
+        keep: Called in threads with the rows of a part, their images, and whether all of these are grey.
+        unfinished: What knows which parts are done; None to do all.
+        what: What is being done, for the bar.
+
+    Returns:
+        Whether all images are grey; never of RGB.
+
+    Raises:
+        DatasetError: Naming all images that cannot be read, or have the wrong size.
+    """
     problems: dict[int, str] = {}
 
     def decode(part: int) -> bool:
         """Decode a part; return whether all of it is grey."""
-        grey = whole = True
-        for index in range(part * PART, min((part + 1) * PART, len(names))):
+        grey, decoded = True, []
+        rows = slice(part * PART, min((part + 1) * PART, len(names)))
+        for index in range(rows.start, rows.stop):
             if names[index] in unreadable:
-                images[index] = 0
+                decoded.append(np.zeros((how.size, how.size, *((3,) if how.channels == 3 else ())), np.uint8))
                 continue
-            box = boxes[index] if boxes else None
             try:
-                image = _decode_one(root / names[index], size, channels, resize, box, fit, bits)
+                image = how.decode(root / names[index], boxes[index] if boxes else None)
             except Exception as error:  # decoders raise anything for a broken file
                 problems[index] = readable(f"{names[index]}: {reason(root / names[index], error)}")
-                whole = False
                 continue
-            if channels is None:
-                image = image[:, :, None] if image.ndim == 2 else image
+            if how.channels is None and image.ndim == 3:
                 grey = grey and bool((image == image[:, :, :1]).all())
-            images[index] = image
-        if unfinished and whole:
-            unfinished.note(part, grey)
+            decoded.append(image)
+        if len(decoded) == rows.stop - rows.start:
+            keep(rows, decoded, grey)
+            if unfinished:
+                unfinished.note(part, grey)
         return grey
 
-    all_grey = _all(decode, len(names), unfinished.done if unfinished else {}, root)
+    all_grey = _all(decode, len(names), unfinished.done if unfinished else {}, root, what)
     if problems:
         if unfinished:  # images that are mended or left out make another key
             unfinished.remove()
         raise _cannot_be_used(problems, len(names), root)
-    images = unfinished.finish() if unfinished else images
-    return images[..., 0] if channels is None and all_grey else images
+    return all_grey
 
 
 def _cannot_be_used(problems: Mapping[int, str], count: int, root: Path | Tars) -> DatasetError:
@@ -159,37 +197,15 @@ def _cannot_be_used(problems: Mapping[int, str], count: int, root: Path | Tars) 
     )
 
 
-def _all(decode: Callable[[int], bool], count: int, before: Mapping[int, bool], root: Path | Tars) -> bool:
+def _all(decode: Callable[[int], bool], count: int, before: Mapping[int, bool], root: Path | Tars, what: str) -> bool:
     """Decode each part that was not decoded before; return whether all images are grey."""
     parts = [part for part in range(math.ceil(count / PART)) if part not in before]
     done = count - sum(min(PART, count - part * PART) for part in parts)
     if done:
         log.info("%s: %s of %s images were decoded before; going on.", root, f"{done:,}", f"{count:,}")
     grey = all(before.values())
-    with progress.counted("decoding images", "images", count, MANY, done) as update, in_threads(decode, parts) as found:
+    with progress.counted(what, "images", count, MANY, done) as update, in_threads(decode, parts) as found:
         for part, is_grey in zip(parts, found, strict=True):
             grey &= is_grey
             update(min(PART, count - part * PART))
     return grey
-
-
-def _decode_one(
-    path: Path | Member, size: int, channels: int | None, resize: bool, box: Box | None, fit: str, bits: int
-) -> npt.NDArray[np.uint8]:
-    """Decode one image, see :func:`decode_images`.
-
-    Returns:
-        Shape (size, size) or (size, size, 3).
-
-    Raises:
-        ValueError: If it has another size and is not to be resized; decoders raise any exception.
-    """
-    image = read_image(path, channels, bits, None if box else size)
-    height, width = image.shape[:2]
-    if not resize and (height, width) != (size, size):
-        raise ValueError(f"{width}x{height} pixels, expected {size}x{size}")
-    image = cut(image, box, fit)
-    if image.shape[:2] == (size, size):
-        return image
-    method = cv2.INTER_AREA if max(image.shape[:2]) > size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (size, size), interpolation=method), dtype=np.uint8)

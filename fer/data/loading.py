@@ -16,6 +16,7 @@ from fer.data.augment_on_device import AugmentOnDevice
 from fer.data.corruptions import Corruption
 from fer.data.samples import Samples
 from fer.data.sampling import Batch, EvalBatches, TrainBatches
+from fer.data.streamed import Streamed
 from fer.environment import usable_cores
 
 
@@ -96,11 +97,13 @@ def loader(
     Args:
         dataset: The split.
         batches: Which of its samples each batch has.
-        workers: Processes that load; None for one per core (at most 8) where images are changed, else 0: then a batch
-            is one copy, to which a worker would only add its transport.
+        workers: Processes that load; None for one per core (at most 8) where images are decoded or changed, else 0:
+            then a batch is one copy, to which a worker would only add its transport.
     """
     if workers is None:
-        workers = min(8, usable_cores()) if isinstance(dataset.augment, Augment) or dataset.corruptions else 0
+        streamed = isinstance(dataset.samples.images, Streamed)
+        work = streamed or isinstance(dataset.augment, Augment) or dataset.corruptions
+        workers = min(8, usable_cores()) if work else 0
     return DataLoader(
         dataset,
         batch_sampler=cast(Any, batches),  # of whole batches, which torch's types do not foresee

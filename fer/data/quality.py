@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from fer.data.streamed import Streamed
+
 _BLOCK = 2**22  # bytes processed at a time; as float numbers they take several times as many
 _LOOKED_AT = 2000  # images of a dataset, evenly spread, that are checked for an equalised histogram
 
@@ -29,6 +31,8 @@ def contrast(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 
 def flat(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Say which images are one flat colour, bool of shape (N,)."""
+    if isinstance(images, Streamed):
+        return images.flat
     if images.ndim == 4:
         return np.concatenate(
             [

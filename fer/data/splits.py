@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from fer.data.fingerprints import hashes
 from fer.data.samples import SPLITS, Samples
 from fer.errors import ConfigError, DatasetError, listing
 
@@ -90,9 +91,8 @@ class _Pool:
             names, unit = np.unique(samples.subjects[rows], return_inverse=True)
         else:
             order = np.argsort(samples.ids[rows], kind="stable")  # a unit of copies has the name of its first id
-            images = (samples.images[row].tobytes() for row in rows[order])
-            hashes = np.array([hashlib.blake2b(image, digest_size=16).digest() for image in images])
-            _, first, unit = np.unique(hashes, return_index=True, return_inverse=True)
+            same = hashes(samples.images, rows[order])
+            _, first, unit = np.unique(same, return_index=True, return_inverse=True)
             names, unit = samples.ids[rows[order][first]], unit[np.argsort(order)]
         key = str(seed).encode()
         digests = (

@@ -92,6 +92,7 @@ class AffectNet(FERDataModule):
     """
 
     name = "affectnet"
+    streams = True
     source = "http://mohammadmahoor.com/affectnet/"
 
     def __init__(

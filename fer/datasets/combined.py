@@ -67,6 +67,10 @@ class Combined(FERDataModule):
         for name, node in self.nodes.items():
             with self._named(name):
                 self.parts[name] = build(node, f"data.options.{name}", seed=self.split_seed)
+            if self.parts[name].stream:
+                raise ConfigError(
+                    f"data.options.{name}.stream=true: combined keeps its images in the cache. Leave it out."
+                )
             self.parts[name].select_on_test = self.select_on_test  # then no validation split is carved
         self.draw_targets = self._draws()
 

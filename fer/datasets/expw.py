@@ -54,6 +54,7 @@ class ExpW(FERDataModule):
     """
 
     name = "expw"
+    streams = True
     source = "http://mmlab.ie.cuhk.edu.hk/projects/socialrelation/index.html"
 
     def __init__(self, root: str, min_confidence: float = 60, **loading: Any) -> None:

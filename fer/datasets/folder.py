@@ -51,6 +51,7 @@ class Folder(FERDataModule):
     """
 
     name = "folder"
+    streams = True
 
     def __init__(
         self, root: str, label_map: Mapping[str, str | None] | None = None, own_classes: bool = False, **loading: Any
@@ -77,6 +78,7 @@ def read_folder(
     fit: str = DEFAULT_FIT,
     excluded: Collection[str] = (),
     as_files: bool = False,
+    stream: bool = False,
 ) -> Samples:
     """Read a tree of class folders.
 
@@ -92,6 +94,7 @@ def read_folder(
         fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
         excluded: Ids of samples that are left out later: their images may be broken.
         as_files: List the images' files, and decode none.
+        stream: Decode images whenever they are read, and keep none.
 
     Raises:
         DatasetNotFoundError: If there are no such folders.
@@ -111,7 +114,9 @@ def read_folder(
         expected = "folders <split>/<class>/ of images, or <class>/ alone; splits are train, val and test."
         raise DatasetNotFoundError(name, [root / "train", root / "<class>"], expected, "your own images")
     entries = _with_subjects(entries, root)
-    return read_entries(name, root, entries, cache_dir, image_size, channels, fit, excluded, as_files=as_files)
+    return read_entries(
+        name, root, entries, cache_dir, image_size, channels, fit, excluded, as_files=as_files, stream=stream
+    )
 
 
 def _with_subjects(entries: list[Entry], root: Path) -> list[Entry]:

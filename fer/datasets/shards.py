@@ -38,8 +38,8 @@ import numpy as np
 from fer.data.base import FERDataModule
 from fer.data.cache import cached, is_cached
 from fer.data.entries import unusable
+from fer.data.first_reading import read_images
 from fer.data.headers import how_stored
-from fer.data.images import decode_images
 from fer.data.labels import in_order
 from fer.data.samples import Files, Samples, readable, with_readable_names
 from fer.data.source_files import fingerprint
@@ -61,6 +61,7 @@ class Shards(FERDataModule):
     """
 
     name = "shards"
+    streams = True
 
     def __init__(
         self, root: str, label_map: Mapping[str, str | None] | None = None, own_classes: bool = False, **loading: Any
@@ -103,6 +104,7 @@ class Shards(FERDataModule):
         options = {"size": self.image_size, "channels": self.channels, "fit": self.fit}
         labels = [sorted((self.label_map or {}).items(), key=str), self.own_classes, self.wanted]
         key: dict[str, object] = {"files": files, "labels": labels, **options}
+        key |= {"stream": True} if self.stream else {}
         if self.as_files:
             return self._decoded(placed(), index)
         broken = frozenset[str]()
@@ -139,10 +141,7 @@ class Shards(FERDataModule):
             images = np.zeros((len(samples), 0, 0), np.uint8)
         else:
             stored = how_stored(tars, paths, self.image_size, self.channels, fit=self.fit)
-            images = decode_images(
-                tars, paths, stored.size, stored.channels, self.cache_dir,
-                fit=self.fit, bits=stored.bits, unreadable=broken, source=source,
-            )  # fmt: skip
+            images = read_images(tars, paths, stored, self.fit, self.cache_dir, None, broken, source, self.stream)
         labels = np.array([classes.index(sample.label) for sample in samples], dtype=np.int64)
         targets = np.eye(len(classes), dtype=np.float32)[labels]
         voted = [row for row, sample in enumerate(samples) if sample.target]

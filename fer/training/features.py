@@ -21,6 +21,7 @@ from torch import nn
 
 from fer import progress
 from fer.data.base import FERDataModule
+from fer.data.fingerprints import hashes
 from fer.errors import FERError
 from fer.training.module import FERModule
 
@@ -108,8 +109,7 @@ def _key(module: FERModule, datamodule: FERDataModule, rows: npt.NDArray[np.int6
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     images = datamodule.samples.images
     if not isinstance(images, np.memmap):  # made in memory: no cache's folder says what they are
-        for row in rows:
-            digest.update(images[row].tobytes())
+        digest.update(hashes(images, rows).tobytes())
     content = Path(str(images.filename)).parent.name if isinstance(images, np.memmap) else ""
     model = dict(module.hparams["model"])
     pooling = (model.pop("head", None) or {}).get("pooling")  # the rest of the head comes after the features

@@ -16,6 +16,7 @@ import pytest
 
 from fer.data import images, unfinished
 from fer.data.images import decode_images
+from fer.data.streamed import How
 from fer.datasets.folder import read_folder
 from fer.errors import DatasetError
 
@@ -44,13 +45,13 @@ def decode(tmp_path: Path, names: list[str]) -> Callable[..., npt.NDArray[np.uin
 
 def killed(decode: Callable[..., object], cache: Path, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decode in another process, and kill that once so many parts are done."""
-    one = images._decode_one
+    one = How.decode
 
     def slowly(*args: object) -> npt.NDArray[np.uint8]:
         time.sleep(0.002)
         return one(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(images, "_decode_one", slowly)
+    monkeypatch.setattr(How, "decode", slowly)
     process = multiprocessing.get_context("fork").Process(target=decode)
     process.start()
     deadline = time.monotonic() + 60
@@ -62,19 +63,19 @@ def killed(decode: Callable[..., object], cache: Path, parts: int, monkeypatch: 
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
     assert process.exitcode == -signal.SIGKILL, "it was through before"
-    monkeypatch.setattr(images, "_decode_one", one)
+    monkeypatch.setattr(How, "decode", one)
 
 
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that fills with the names of the images that are decoded."""
     seen: list[str] = []
-    one = images._decode_one
+    one = How.decode
 
-    def noted(path: Path, *args: object) -> npt.NDArray[np.uint8]:
+    def noted(how: How, path: Path, *args: object) -> npt.NDArray[np.uint8]:
         seen.append(path.name)
-        return one(path, *args)  # type: ignore[arg-type]
+        return one(how, path, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(images, "_decode_one", noted)
+    monkeypatch.setattr(How, "decode", noted)
     return seen
 
 
@@ -159,15 +160,15 @@ def test_a_broken_image_leaves_nothing(
 def test_without_locks_another_process_may_be_through_first(
     tmp_path: Path, decode: Callable[..., npt.NDArray[np.uint8]], names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, first = images._decode_one, iter([True])
+    one, first = How.decode, iter([True])
 
-    def overtaken(path: Path, *args: object) -> npt.NDArray[np.uint8]:
+    def overtaken(how: How, path: Path, *args: object) -> npt.NDArray[np.uint8]:
         if next(first, False):
             (folder,) = (tmp_path / "cache").iterdir()
             shutil.rmtree(folder)
-        return one(path, *args)  # type: ignore[arg-type]
+        return one(how, path, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(images, "_decode_one", overtaken)
+    monkeypatch.setattr(How, "decode", overtaken)
     found = decode()
     assert all((found[i] == cv2.imread(str(tmp_path / "data" / name), 0)).all() for i, name in enumerate(names))
 
