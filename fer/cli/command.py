@@ -4,8 +4,8 @@ Imports nothing slow: whatever is wrong with a command is said before torch is l
 """
 
 import errno
-import os
 import multiprocessing
+import os
 import re
 import shutil
 import sys

@@ -102,9 +102,6 @@ class FERDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
-        if stream and not self.streams:
-            raise ConfigError(f"data.stream=true: {self.name} is always decoded into the cache. Leave it out.")
-        self.stream = stream
         self.wanted = [str(name) for name in classes] if classes else None
         if image_size is not None and not isinstance(image_size, int):
             raise ConfigError(f"data.image_size={image_size}: must be one whole number; networks take squares.")
@@ -114,7 +111,7 @@ class FERDataModule(pl.LightningDataModule):
         self.fit = fit or self.own_fit or DEFAULT_FIT
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.sampler, self.seed = sampler, seed
+        self.sampler, self.seed, self.stream = sampler, seed, stream
         self.split_seed = seed if split_seed is None else split_seed
         if folds != "loso" and (not isinstance(folds, int) or isinstance(folds, bool)):
             raise ConfigError(f"data.folds={folds}: must be a whole number, or loso (leave one subject out).")
@@ -200,6 +197,8 @@ class FERDataModule(pl.LightningDataModule):
             shares: The splits that are wanted, and their shares of the training images where there is none; None to
                 leave the splits as the dataset has them.
         """
+        if self.stream and not self.streams:
+            raise ConfigError(f"data.stream=true: {self.name} is always decoded into the cache. Leave it out.")
         # Sides first: which images are tested must not depend on what else is chosen or left out.
         samples = self.read()
         if self.fold is not None:
