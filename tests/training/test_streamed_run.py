@@ -54,8 +54,6 @@ def test_streamed_equals_cached_and_goes_on_in_mid_epoch(train_here: Train, reci
     last = torch.load(cut / "checkpoints/last.ckpt", weights_only=True)
     assert 7 < last["global_step"] < 14, "in the middle of its second epoch"
     train_here(f"resume={cut}", "callbacks.end=null")
-    one, two = ((run / "history.csv").read_text() for run in (cached, cut))
-    assert one == two
     for run in (streamed, cut):
         assert same(weights(cached), weights(run))
         assert same(weights(cached, "best.ckpt"), weights(run, "best.ckpt"))
