@@ -238,12 +238,16 @@ def growth_figure(found: Mapping[str, Mapping[int, Row]]) -> Figure:
             values = [row[name] for row in rows.values()]
             label = f"{name.removesuffix(f', {unit}')}: {exponent(list(rows), values):.2f}"
             axes.plot(list(rows), values, "o-", label=label)
-        axes.set(xscale="log", yscale="log", xlabel=axis, ylabel={"s": "seconds", "MiB": "memory, MiB"}[unit])
+        axes.set(xscale="log", xlabel=axis, ylabel={"s": "seconds", "MiB": "memory, MiB"}[unit])
         axes.set_xticks(list(rows), [f"{size:,}" for size in rows], fontsize=8)
         axes.set_xticks([], minor=True)
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # Matplotlib's own are formulas
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        if unit == "MiB":  # most is there whatever the size: a logarithm would show the rest larger than it is
+            axes.set_ylim(bottom=0)
+        else:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")  # Matplotlib's own are formulas
         axes.set_axis_on()
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, title="exponent", title_fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
