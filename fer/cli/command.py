@@ -150,8 +150,9 @@ def _remove_unused(folder: Path) -> None:
     if all(path.name == ".hydra" or path.suffix == ".log" for path in folder.glob("*")):
         shutil.rmtree(folder / ".hydra", ignore_errors=True)
         with suppress(OSError):  # not empty: something of the user's
-            folder.rmdir()
-            folder.parent.rmdir()
+            for unused in (folder, folder.parent):
+                if unused.resolve() != Path.cwd():  # an empty folder that the user works in
+                    unused.rmdir()
 
 
 def _end(message: str, code: int) -> None:

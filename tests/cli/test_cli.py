@@ -201,6 +201,13 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("error: the current folder is gone.")
 
 
+def test_a_refused_command_keeps_the_empty_folder_that_it_is_given_in(command: Run, tmp_path: Path) -> None:
+    for output_dir in ("run", "."):
+        done = command("data=folder", "data.root=/nowhere", f"output_dir={output_dir}")
+        assert (done.returncode, "there is no /nowhere" in done.stderr) == (2, True), done.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_help_into_a_closed_pipe(command: Run, tmp_path: Path) -> None:
     pipe = f"PYTHONPATH={REPO} {sys.executable} -m fer.train --help | head -n 1"
     done = subprocess.run(["bash", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, timeout=100)
