@@ -120,12 +120,12 @@ class _Layer:
         return patches.mT.reshape(*patches.mT.shape[:2], side, side) if side * side == patches.shape[1] else None
 
     def _before(self, tokens: Tensor) -> int:
-        """Return how many tokens are none of a patch: some networks add theirs in their last layers alone."""
+        """Return how many tokens stand for no patch (the class token); some networks add it in late layers alone."""
         patches = tokens.shape[1] - self.prefix
         return self.prefix if patches > 0 and isqrt(patches) ** 2 == patches else 0
 
     def as_it_was(self, seen: Tensor, output: Tensor) -> Tensor:
-        """Return what :meth:`seen` has made of an output in the output's own form."""
+        """Return a map that :meth:`seen` has made of an output in the shape that the output had."""
         if output.ndim == 4:
             return seen.permute(0, 2, 3, 1) if self.channels_last else seen
         return torch.cat([output[:, : self._before(output)], seen.flatten(2).transpose(1, 2)], 1)

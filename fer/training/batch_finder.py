@@ -119,7 +119,7 @@ def _fits(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModul
     trial.hparams["scheduler"] = dict(CONSTANT)  # the run's is planned for the run's steps
     trial.hparams["optimizer"] = {**trial.hparams["optimizer"], "lr": 1e-12}  # without warm-up a large one diverges
     if config["compile"]:
-        trial.net.compile()  # which a copy is not
+        trial.net.compile()  # copying the module has dropped it
     trainer = trainer_of_steps(
         config, _Spare(), max_steps=_STEPS, max_epochs=-1, accumulate_grad_batches=1, limit_train_batches=1.0,
         devices=[gpu] if gpu else 1,
@@ -127,7 +127,7 @@ def _fits(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModul
     try:
         trainer.fit(trial, data)
     except RuntimeError as error:
-        # Lightning does not know the last: a library of CUDA's that found no memory for itself.
+        # Lightning does not know the second: cuBLAS found no memory for its own workspace.
         if not is_oom_error(error) and "CUBLAS_STATUS_ALLOC_FAILED" not in str(error):
             raise
         return False
@@ -138,10 +138,10 @@ def _fits(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModul
 
 
 class _Spare(pl.Callback):
-    """Hold the memory of the weights once more: averaged weights, or the buckets of DDP, need as much."""
+    """Reserves as much memory as the weights take: averaged weights, or DDP's buckets, need that besides."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take it, until this callback is dropped with its trainer."""
+        """Reserve it, until this callback is dropped with its trainer."""
         size = sum(p.numel() * p.element_size() for p in pl_module.parameters())
         self._held = torch.empty(size, dtype=torch.uint8, device=pl_module.device)
 

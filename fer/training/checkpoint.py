@@ -81,7 +81,7 @@ def restoring(trainer: Any, path: str | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    compat.is_restoring(trainer)  # can be told, or this is the place to say that it cannot
+    compat.is_restoring(trainer)  # fails here, and not within an error, where Lightning has changed
     try:
         yield
     except FERError:

@@ -114,7 +114,7 @@ def _key(module: FERModule, datamodule: FERDataModule, rows: npt.NDArray[np.int6
     model = dict(module.hparams["model"])
     pooling = (model.pop("head", None) or {}).get("pooling")  # the rest of the head comes after the features
     network_input = module.preprocess.as_dict()
-    del network_input["framing"]  # which changes no pixel
+    del network_input["framing"]  # it changes no pixel of the input
     settings = {"input": network_input, "images": content, "model": model, "pooling": pooling}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode() + rows.tobytes())
     return digest.hexdigest()[:12]

@@ -100,7 +100,8 @@ def cluster() -> ClusterEnvironment:
     }  # fmt: skip
     place = ranks.place()
     if place.launcher == "SLURM":
-        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(place.per_node))  # of srun -n 2; Lightning counts on it
+        # `srun -n 2` does not set it, and Lightning needs it.
+        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(place.per_node))
     return kinds[place.launcher]()
 
 

@@ -22,8 +22,8 @@ from fer.training.preview import leave_no_run, trainer_of_steps
 
 _LOWEST, _HIGHEST, _STEPS = 1e-6, 10.0, 120
 _SMOOTHING = 0.9  # share of the earlier steps in the average
-_DIVERGED = 3.0  # times the lowest average loss ends the test
-_BURN_IN = 10  # steps without a say: the average is of few
+_DIVERGED = 3.0  # the test ends where the average loss is so many times its lowest
+_BURN_IN = 10  # first steps, whose average is of too few losses to end the test
 _AROUND = 9  # steps over which the slope is averaged: single ones are noise
 CONSTANT = {"_target_": "torch.optim.lr_scheduler.ConstantLR", "factor": 1.0, "interval": "epoch"}
 

@@ -45,7 +45,7 @@ def open_run(run: Path, config: Mapping[str, Any], parent: Mapping[str, Any] | N
     run_lock.hold(run)
     if config["ckpt"] is not None and run.resolve() in Path(config["ckpt"]).resolve().parents:
         return
-    # Begun again before its first checkpoint: by resume=, or by a sweep, which has compared its job with this one.
+    # A run without a checkpoint may be begun again: by resume=, or by a sweep, which has compared its job with it.
     again = HydraConfig.get().output_subdir is None or HydraConfig.get().mode == RunMode.MULTIRUN
     if any((run / "checkpoints").glob("*.ckpt")) or (not again and (run / run_record.FILE).exists()):
         raise ConfigError(f"output_dir={run} already holds a run. Go on with it by resume={run}, or choose another.")

@@ -84,7 +84,7 @@ def input_of(checkpoint: Mapping[str, Any]) -> Preprocessing:
 
 
 def _added_images(carried: Mapping[str, Any], datamodule: FERDataModule) -> int:
-    """Return how many images the data has more; an image that fitted the network must not choose or test it."""
+    """Return how many images have been added; refuse those that fitted the network and now would choose or test it."""
     images = datamodule.samples.images
     now = {split: hashes(images, datamodule.rows(split)) for split in ("train", "val", "test")}
     found, added = [], 0

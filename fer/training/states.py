@@ -15,7 +15,7 @@ from fer.errors import ConfigError
 from fer.training.optim import GROUPING, build_optimizer
 
 _SCHEDULED = {"lr", "betas", "momentum"}  # a schedule changes them
-_OF_THE_MACHINE = {"params", "foreach", "fused", "capturable", "differentiable"}  # how, not what is computed
+_OF_THE_MACHINE = {"params", "foreach", "fused", "capturable", "differentiable"}  # how it is computed, not what
 _UNBOUNDED = ("best", "mode_worse")  # of a plateau schedule: infinite until there is a score
 _NEVER_NEGATIVE = {"step", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum"}
 _LARGE = 2_000_000  # weights of a tensor whose states are compared with a step only when they look wrong

@@ -43,7 +43,7 @@ class OptunaPruning(pl.Callback):
         pruner = optuna.pruners.MedianPruner(startup_trials, warmup_epochs)
         database = optuna.storages.get_storage(storage)
         study = optuna.load_study(study_name=study_name, storage=database, pruner=pruner)
-        # The sweeper keeps the trial to itself; it is the one that runs with this job's overrides.
+        # The sweeper does not hand the trial on: it is found as the running one with this job's overrides.
         chosen = set(HydraConfig.get().overrides.task)
         running = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.RUNNING]
         mine = [t for t in running if {f"{key}={value}" for key, value in t.params.items()} <= chosen]

@@ -220,7 +220,7 @@ class _Awake:
         self._looked = time.monotonic()
 
     def look(self) -> None:
-        """Count the seconds since the last look; of many, in which nobody looked, as many as a beat may be late."""
+        """Count the seconds since the last look, at most three beats: in a longer gap this process was suspended."""
         now = time.monotonic()
         self.seconds += min(now - self._looked, 3 * _BEAT_S)
         self._looked = now
