@@ -190,10 +190,14 @@ def lead_lines(table: ScoreTable, longest: int | None = None) -> list[str]:
         names = [" ".join(filter(None, one[:-1] if "runs" in table.words else one[:1])) for one in (words, others)]
         names = [shortened(name, longest or len(name)) for name in names]
         if first.number == second.number:
-            lines.append(f"{column}: {names[0]} and {names[1]} are equal ({first.number}).")
+            same = f"have the same score to the digits shown ({first.number})"
+            lines.append(f"{column}: {names[0]} and {names[1]} {same}.")
             continue
         lead = second.rank - first.rank
-        by = f"{column}: {names[0]} leads {names[1]} by {first.score.text(lead)}"
+        ahead = first.score.text(lead)
+        if not any(digit in ahead for digit in "123456789"):  # rounded away: 0.000 would be no lead
+            ahead = f"less than {ahead[:-1]}1"
+        by = f"{column}: {names[0]} leads {names[1]} by {ahead}"
         if first.bounds and first.bounds[0] <= second.value <= first.bounds[1]:
             lines.append(f"{by}, within its 95 % interval {first.aside}: which of them is better is not known.")
         elif first.spread is not None and lead <= first.spread:

@@ -297,6 +297,22 @@ def test_names_that_are_no_text_are_escaped(tmp_path: Path, run_here: Here, capf
         assert "\x1b" not in text
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (0.6, 0.6, "a and b have the same score to the digits shown (0.600)"),
+        (0.6, 0.5996, "a and b have the same score to the digits shown (0.600)"),
+        (0.6006, 0.6004, "a leads b by less than 0.001, within its 95 % interval"),
+        (0.6, 0.5992, "a leads b by 0.001, within its 95 % interval"),
+    ],
+)
+def test_leads_of_a_digit_and_less(tmp_path: Path, run_here: Here, first: float, second: float, said: str) -> None:
+    make_run(tmp_path / "runs" / "a", first, lr=0.1)
+    make_run(tmp_path / "runs" / "b", second, lr=0.2)
+    report = run_here("fer.report", "runs=runs", name="report")
+    assert said in (report / "report.md").read_text()
+
+
 def test_means_over_seeds_and_what_may_be_chance(tmp_path: Path, run_here: Here) -> None:
     for seed, accuracy in enumerate((0.60, 0.64)):
         make_run(tmp_path / "runs" / f"low{seed}", accuracy, seed=seed)
