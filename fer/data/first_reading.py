@@ -1,6 +1,5 @@
 """The first reading of images that are streamed: each is decoded once, for its fingerprint, and not kept."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -17,7 +16,7 @@ from fer.data.images import decode_images, each_image
 from fer.data.quality import flat
 from fer.data.squares import Box
 from fer.data.streamed import How, Streamed, brought, places
-from fer.data.tars import Tars
+from fer.data.tars import Tars, place_of
 from fer.data.unfinished import Unfinished
 
 
@@ -86,7 +85,7 @@ def read_once(
     # Whether all are grey, and are stored so, is known at the end; until then there are fingerprints of both kinds.
     kinds = (True,) if how.channels == 1 else (False,) if how.channels == 3 else (False, True)
     shape = len(names), 1 + SIZE * len(kinds)
-    key = (FORMAT, "streamed", source, os.path.realpath(root), *names, boxes, repr(how), *sorted(unreadable))
+    key = (FORMAT, "streamed", source, place_of(root), *names, boxes, repr(how), *sorted(unreadable))
     unfinished = Unfinished(cache_dir, key, shape, PART) if len(names) >= MANY else None
     known = unfinished.array if unfinished else np.zeros(shape, np.uint8)
 
@@ -110,4 +109,4 @@ def read_once(
     if unfinished:
         unfinished.finish()
     black = [row for row, name in enumerate(names) if name in unreadable] if unreadable else []
-    return Streamed(os.path.realpath(root), how, grey, arrays, black)
+    return Streamed(place_of(root), how, grey, arrays, black)

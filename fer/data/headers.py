@@ -12,7 +12,7 @@ from fer.data.blocks import MANY, PART, in_threads
 from fer.data.pixels import GREY_MODES, bits_used, is_wide, open_image
 from fer.data.samples import readable
 from fer.data.squares import DEFAULT_FIT, Box
-from fer.data.tars import Member, Tars
+from fer.data.tars import Member, Tars, at_hand
 from fer.errors import ConfigError, DatasetError
 
 log = logging.getLogger(__name__)
@@ -84,10 +84,11 @@ def how_stored(
 
     def look(part: int) -> _Headers:
         found = _Headers({}, set(), [], 0)
-        for number in range(part * PART, min((part + 1) * PART, len(names))):
+        rows = slice(part * PART, min((part + 1) * PART, len(names)))
+        for number, file in enumerate(at_hand([root / name for name in names[rows]]), start=rows.start):
             box = boxes[number] if boxes else None
             try:
-                with open_image(root / names[number]) as image:
+                with open_image(file) as image:
                     width, height = image.size if box is None else (box[2] - box[0], box[3] - box[1])
                     found.modes.add(image.mode)
                     found.wide.extend([root / names[number]] if is_wide(image) else [])

@@ -16,7 +16,7 @@ from fer.data.pixels import EXTENSIONS, reason
 from fer.data.samples import readable
 from fer.data.squares import DEFAULT_FIT, Box
 from fer.data.streamed import How, brought
-from fer.data.tars import Tars
+from fer.data.tars import Tars, at_hand, place_of
 from fer.data.unfinished import Unfinished
 from fer.errors import DatasetError, listing
 
@@ -115,7 +115,7 @@ def decode_images(
     """
     shape = (len(names), size, size) if channels == 1 else (len(names), size, size, 3)
     options = (boxes, size, channels, resize, fit, bits, *sorted(unreadable))
-    key = (FORMAT, source, os.path.realpath(root), *names, *options)
+    key = (FORMAT, source, place_of(root), *names, *options)
     many = len(names) >= MANY or math.prod(shape) > _IN_MEMORY
     unfinished = Unfinished(cache_dir, key, shape, PART) if many else None
     images = unfinished.array if unfinished else np.zeros(shape, np.uint8)
@@ -164,14 +164,15 @@ def each_image(
         """Decode a part; return whether all of it is grey."""
         grey, decoded = True, []
         rows = slice(part * PART, min((part + 1) * PART, len(names)))
+        files = at_hand([root / name for name in names[rows]])
         for index in range(rows.start, rows.stop):
             if names[index] in unreadable:
                 decoded.append(np.zeros((how.size, how.size, *((3,) if how.channels == 3 else ())), np.uint8))
                 continue
             try:
-                image = how.decode(root / names[index], boxes[index] if boxes else None)
+                image = how.decode(files[index - rows.start], boxes[index] if boxes else None)
             except Exception as error:  # decoders raise anything for a broken file
-                problems[index] = readable(f"{names[index]}: {reason(root / names[index], error)}")
+                problems[index] = readable(f"{names[index]}: {reason(files[index - rows.start], error)}")
                 continue
             if how.channels is None and image.ndim == 3:
                 grey = grey and bool((image == image[:, :, :1]).all())

@@ -1,8 +1,10 @@
 """From a split's rows to batches: what a DataLoader is given."""
 
+import multiprocessing
 import signal
 import sys
 from collections.abc import Sequence
+from multiprocessing.util import Finalize
 from typing import Any, cast
 
 import numpy as np
@@ -121,6 +123,16 @@ def _leave_signals_to_parent(worker_id: int) -> None:
     """Keep a worker alive through Ctrl-C and SIGTERM, which reach the whole process group: the parent ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _kill_loaders() -> None:
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
+
+
+# At its exit Python sends SIGTERM to daemons and waits for them: for ever for a worker, which leaves it to its parent.
+Finalize(None, _kill_loaders, exitpriority=0)
 
 
 def as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:

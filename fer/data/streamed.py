@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from fer.data.pixels import read_image, reason
 from fer.data.squares import Box, cut
-from fer.data.tars import Member, Tars
-from fer.errors import StreamError
+from fer.data.tars import Member, Tars, at_hand, is_url
+from fer.errors import DatasetError, StreamError
 
 HASH = 8
 """Bytes of an image's hash, with which its fingerprint begins."""
@@ -71,7 +71,7 @@ class Streamed:
     the first reading has seen.
 
     Args:
-        root: The folder that the images stand in.
+        root: The folder that the images stand in, or their URL.
         how: How they are decoded.
         grey: Whether they are stored as grey.
         arrays: What is known of the N images, by name: ``paths`` in bytes, relative to the folder, ``prints`` and
@@ -130,13 +130,16 @@ class Streamed:
 
     def _decoded(self, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         images = np.zeros((len(rows), *self.shape[1:]), np.uint8)
-        for place, row in enumerate(rows):
-            if row not in self.black:
-                images[place] = self._checked(row)
+        read = [(place, row) for place, row in enumerate(rows) if row not in self.black]
+        try:
+            files = at_hand([self._path(row) for _, row in read])
+        except DatasetError as error:
+            raise StreamError(f"{error} resume=<run> goes on with a training.") from error
+        for (place, row), file in zip(read, files, strict=True):
+            images[place] = self._checked(row, file)
         return images
 
-    def _checked(self, row: int) -> npt.NDArray[np.uint8]:
-        path = self._path(row)
+    def _checked(self, row: int, path: Path | Member) -> npt.NDArray[np.uint8]:
         try:
             image = brought(self.how.decode(path, self._box(row)), self.grey)
         except Exception as error:  # decoders raise anything for a broken file
@@ -151,7 +154,8 @@ class Streamed:
             return Path(self.root, os.fsdecode(path))
         end = int(self.arrays["names"][row])
         tar, name = os.fsdecode(path[:end]), os.fsdecode(path[end + 1 :])
-        return Member(Path(self.root, tar), name, int(self.arrays["offsets"][row]), int(self.arrays["sizes"][row]))
+        root = self.root if is_url(self.root) else Path(self.root)
+        return Member(root, tar, name, int(self.arrays["offsets"][row]), int(self.arrays["sizes"][row]))
 
     def _box(self, row: int) -> Box | None:
         if "boxes" not in self.arrays or self.arrays["boxes"][row, 0] == _WHOLE:
@@ -186,8 +190,7 @@ def places(
     found: dict[str, npt.NDArray[np.generic]] = {"paths": np.array([os.fsencode(name) for name in names], np.bytes_)}
     if isinstance(root, Tars):
         members = [root / name for name in names]
-        tars = {tar: len(os.fsencode(tar.relative_to(root.root))) for tar in {member.tar for member in members}}
-        found["names"] = np.array([tars[member.tar] for member in members], np.int32)
+        found["names"] = np.array([len(os.fsencode(member.tar)) for member in members], np.int32)
         found["offsets"] = np.array([member.offset for member in members], np.int64)
         found["sizes"] = np.array([member.size for member in members], np.int64)
     if boxes is not None:

@@ -1,7 +1,8 @@
-"""Images in tar files, read where they stand: nothing is unpacked."""
+"""Images in tar files, read where they stand: nothing is unpacked; behind a URL nothing but them is fetched."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from pathlib import Path
 class Member:
     """A file in a tar file."""
 
-    tar: Path
+    root: Path | str
+    """The folder that the tar file is in, or its URL."""
+    tar: str
+    """The tar file, relative to it."""
     name: str
     offset: int
     """Where its bytes begin in the tar file."""
@@ -21,12 +25,15 @@ class Member:
 
         Raises:
             OSError: If the tar file cannot be read, or ends before.
+            DatasetError: If it is behind a URL and cannot be fetched.
         """
-        with self.tar.open("rb") as file:
+        if is_url(self.root):
+            return _fetched([self])[0].content
+        with Path(self.root, self.tar).open("rb") as file:
             file.seek(self.offset)
             content = file.read(self.size)
         if len(content) < self.size:
-            raise OSError(f"{self.tar.name} ends before its member {self.name} does")
+            raise OSError(f"{self.tar} ends before its member {self.name} does")
         return content
 
     def open(self) -> BytesIO:
@@ -34,15 +41,26 @@ class Member:
         return BytesIO(self.read_bytes())
 
 
+@dataclass(frozen=True)
+class _Fetched(Member):
+    """A file in a tar file behind a URL, whose content is here."""
+
+    content: bytes = field(repr=False)
+
+    def read_bytes(self) -> bytes:
+        """Return its content."""
+        return self.content
+
+
 class Tars:
     """A folder of tar files whose members are named as files in folders are: ``tars / "train-000000.tar/7.jpg"``.
 
     Args:
-        root: The folder.
+        root: The folder, or its URL.
         members: The members by that name.
     """
 
-    def __init__(self, root: Path, members: Mapping[str, Member]) -> None:
+    def __init__(self, root: Path | str, members: Mapping[str, Member]) -> None:
         self.root, self.members = root, members
 
     def __truediv__(self, name: str) -> Member:
@@ -51,10 +69,39 @@ class Tars:
     @property
     def files(self) -> set[str]:
         """The tar files, relative to the folder."""
-        return {str(member.tar.relative_to(self.root)) for member in self.members.values()}
-
-    def __fspath__(self) -> str:
-        return str(self.root)
+        return {member.tar for member in self.members.values()}
 
     def __str__(self) -> str:
         return str(self.root)
+
+
+def is_url(root: Path | str) -> bool:
+    """Say whether files are behind a URL, not in a folder."""
+    return isinstance(root, str) and "://" in root
+
+
+def place_of(root: Path | Tars) -> str:
+    """Return where files are: the folder's path without links, or the URL."""
+    folder = root.root if isinstance(root, Tars) else root
+    return str(folder) if is_url(folder) else os.path.realpath(folder)
+
+
+def at_hand(files: Sequence[Path | Member]) -> list[Path | Member]:
+    """Return files that can be read without waiting for each: what is behind a URL is fetched, all at once.
+
+    Args:
+        files: Image files, or members of tar files of one folder or URL.
+
+    Raises:
+        DatasetError: If they cannot be fetched.
+    """
+    members = [file for file in files if isinstance(file, Member) and is_url(file.root)]
+    return [*_fetched(members)] if members else [*files]
+
+
+def _fetched(members: Sequence[Member]) -> list[_Fetched]:
+    from fer.data.remote import Remote  # fsspec, which few need
+
+    parts = [(one.tar, one.offset, one.offset + one.size) for one in members]
+    contents = Remote(str(members[0].root)).parts(parts)
+    return [_Fetched(m.root, m.tar, m.name, m.offset, m.size, c) for m, c in zip(members, contents, strict=True)]

@@ -24,6 +24,7 @@ too. Where no shard is named after a split, all are training images.
 
 ``root`` may be a URL that fsspec reads (``https://``; ``s3://``, ``gs://`` and others with the package that it names).
 The shards are fetched once, in pieces, checked, and kept in ``data.cache_dir``; a killed run goes on where it stopped.
+With ``stream`` their lists alone are fetched and kept, and each image's bytes whenever it is read.
 
 Licence, citation: those of the dataset.
 """
@@ -81,8 +82,9 @@ class Shards(FERDataModule):
                 there twice, or images cannot be read.
             LabelError: If labels of others' shards are numbers or unknown, and not in ``label_map``.
         """
+        lists_alone = self.url is not None and self.stream and not self.as_files
         if self.url:
-            found = shards_remote.look(self.url, self.cache_dir)
+            found = shards_remote.look(self.url, self.cache_dir, lists_alone)
             self.root, index, fetch, files = found.folder, found.index, found.fetch, found.folder.name
         else:
             path = self.root / FILE
@@ -92,13 +94,14 @@ class Shards(FERDataModule):
             )
         if index:
             self._take_over(index)
+        where = self.url if self.url and lists_alone else self.root
 
         @cache
         def placed() -> list[Placed]:
             if fetch:
                 fetch()
             if index:
-                return shards_packed.placed(self.root, index)
+                return shards_packed.placed(self.root, index, lists_alone)
             return shards_plain.placed(self.root, self.label_map, self.own_classes, self.wanted)
 
         options = {"size": self.image_size, "channels": self.channels, "fit": self.fit}
@@ -106,14 +109,14 @@ class Shards(FERDataModule):
         key: dict[str, object] = {"files": files, "labels": labels, **options}
         key |= {"stream": True} if self.stream else {}
         if self.as_files:
-            return self._decoded(placed(), index)
+            return self._decoded(self.root, placed(), index)
         broken = frozenset[str]()
         if (out := self.excluded) and not is_cached(self.cache_dir, Shards.name, key):
             listed = placed()
-            broken = unusable(_tars(self.root, listed), [p.path for p in listed if readable(p.sample.id) in out])
+            broken = unusable(_tars(where, listed), [p.path for p in listed if readable(p.sample.id) in out])
             key = {**key, "unreadable": sorted(broken)} if broken else key
         # The caches' folders are not called by a name that a file says.
-        return cached(self.cache_dir, Shards.name, key, lambda: self._decoded(placed(), index, broken, files))
+        return cached(self.cache_dir, Shards.name, key, lambda: self._decoded(where, placed(), index, broken, files))
 
     def _take_over(self, index: Index) -> None:
         """Be the dataset that was packed."""
@@ -124,11 +127,17 @@ class Shards(FERDataModule):
         self.name, self.fit, self.draw_targets = index.name, self.given_fit or index.fit, index.draw_targets
 
     def _decoded(
-        self, placed: Sequence[Placed], index: Index | None, broken: frozenset[str] | None = None, source: str = ""
+        self,
+        root: Path | str,
+        placed: Sequence[Placed],
+        index: Index | None,
+        broken: frozenset[str] | None = None,
+        source: str = "",
     ) -> Samples:
         """Return the samples, decoded where it is said which images are not to be.
 
         Args:
+            root: The folder of the shards, or their URL.
             placed: The samples.
             index: What ``shards.json`` says.
             broken: Names of images that are not decoded; None to decode none.
@@ -136,7 +145,7 @@ class Shards(FERDataModule):
         """
         samples = [one.sample for one in placed]
         classes = index.classes if index else in_order(sample.label for sample in samples)
-        tars, paths = _tars(self.root, placed), [one.path for one in placed]
+        tars, paths = _tars(root, placed), [one.path for one in placed]
         if broken is None:
             images = np.zeros((len(samples), 0, 0), np.uint8)
         else:
@@ -164,5 +173,5 @@ class Shards(FERDataModule):
         )
 
 
-def _tars(root: Path, placed: Sequence[Placed]) -> Tars:
+def _tars(root: Path | str, placed: Sequence[Placed]) -> Tars:
     return Tars(root, {one.path: one.member(root) for one in placed})

@@ -172,7 +172,7 @@ def _content(samples: Samples, settings: Sequence[object]) -> str:
             digest.update(np.ascontiguousarray(samples.images[start : start + _BLOCK]).tobytes())
     else:
         root = samples.files.root
-        base, paths = (root.root, root.files) if isinstance(root, Tars) else (root, samples.files.paths)
+        base, paths = (Path(root.root), root.files) if isinstance(root, Tars) else (root, samples.files.paths)
         digest.update(fingerprint(paths, base).encode())
         digest.update(repr((samples.files.paths, samples.files.boxes)).encode())
     return digest.hexdigest()

@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,6 +166,24 @@ def test_shards_that_change_during_the_training(tmp_path: Path, harm: str, said:
     with pytest.raises(StreamError, match=rf"^\S*others: {said}\. Put the files back") as raised:
         list(data.eval_dataloader("train"))
     assert "Traceback" not in str(raised.value)
+
+
+def test_a_program_ends_though_its_loader_failed(tmp_path: Path) -> None:
+    root = plain(tmp_path / "others", {"train-0.tar": labelled()})
+    program = f"""
+import shutil
+from fer.datasets.shards import Shards
+data = Shards({str(root)!r}, cache_dir={str(tmp_path / "cache")!r}, stream=True, num_workers=1, batch_size=1)
+data.use_own_splits()
+batches = iter(data.eval_dataloader("train"))
+next(batches)
+batches.circle = batches, next  # as a traceback that is kept does
+shutil.rmtree({str(root)!r})
+del batches
+print("done")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], timeout=120, capture_output=True, text=True, check=True)
+    assert ended.stdout == "done\n"
 
 
 def test_datasets_that_do_not_stream(tmp_path: Path) -> None:

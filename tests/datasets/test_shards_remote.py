@@ -1,11 +1,6 @@
 """data=shards with data.root=<URL>: the same samples, fetched in pieces and kept; what cannot be fetched is named."""
 
-import re
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import numpy as np
@@ -13,78 +8,24 @@ import pytest
 from conftest import TINY
 from fakes import write_image_folder
 from fakes_shards import labelled, pack, plain, same, shards
+from fakes_store import Files, serve
 
+from fer.data import remote
 from fer.datasets import shards_remote
 from fer.datasets.folder import Folder
 from fer.datasets.shards import Shards
 from fer.errors import ConfigError, DatasetError, LabelError
 
 
-class Files(ThreadingHTTPServer):
-    """Serves a folder as object stores do: with ranges, or without."""
-
-    daemon_threads = True
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.ranges, self.asked, self.failing = folder, True, [], 0
-        super().__init__(("127.0.0.1", 0), Answer)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/data"
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Files
-
-    def do_GET(self) -> None:
-        path = self.server.folder / self.path.removeprefix("/data").lstrip("/")
-        self.server.asked.append((path.name, self.headers.get("Range")))
-        if self.server.failing and path.suffix == ".tar":
-            self.server.failing -= 1
-            self.send_error(503)
-            return
-        if path.is_dir():
-            content = "".join(f'<a href="{one.name}">{one.name}</a>' for one in sorted(path.iterdir())).encode()
-        elif path.is_file():
-            content = path.read_bytes()
-        else:
-            self.send_error(404)
-            return
-        size, status = len(content), 200
-        if self.server.ranges and (found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))):
-            start, end = int(found[1]), min(int(found[2]) + 1, size)
-            content, status = content[start:end], 206
-        self.send_response(status)
-        if status == 206:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
-        self.send_header("Accept-Ranges", "bytes" if self.server.ranges else "none")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_: Any) -> None: ...
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Files]:
-    """Serves ``tmp_path/packed``: two classes, several shards."""
-    write_image_folder(tmp_path / "data", classes=["happy", "sad"])
-    pack(Folder(str(tmp_path / "data")), tmp_path / "packed", 0.001)
-    files = Files(tmp_path / "packed")
-    threading.Thread(target=files.serve_forever, daemon=True).start()
-    yield files
-    files.shutdown()
-    files.server_close()
+def server(tmp_path):
+    yield from serve(tmp_path)
 
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch):
-    monkeypatch.setattr(shards_remote, "_PIECE", 1000)
-    monkeypatch.setattr(shards_remote.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(shards_remote, "PIECE", 1000)
+    monkeypatch.setattr(remote.time, "sleep", lambda seconds: None)
 
 
 def behind(server: Files, tmp_path: Path, **options: object) -> Shards:
@@ -122,7 +63,7 @@ def test_a_killed_fetch_goes_on(server, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
-    piece, count = shards_remote._Remote.piece, []
+    piece, count = remote.Remote.piece, []
 
     def killed(self, *args):
         count.append(args)
@@ -131,7 +72,7 @@ def test_a_killed_fetch_goes_on(server, tmp_path, monkeypatch):
         return piece(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards_remote._Remote, "piece", killed)
+        patch.setattr(remote.Remote, "piece", killed)
         with pytest.raises(Killed):
             behind(server, tmp_path).read()
     assert list((tmp_path / "far").glob("fetched-*/.*.part"))
