@@ -124,6 +124,8 @@ class _Checked:
     def __call__(self, cfg: DictConfig) -> Any:
         resolvers.register()  # in a launcher's own process too
         try:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                sweep.stand_where_it_began()
             config_check.check(cfg)
             config_check.check_paths(cfg)
             _Checked.passed = True

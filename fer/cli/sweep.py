@@ -1,5 +1,7 @@
 """A sweep around its jobs: its folder, jobs that go on or have failed, and the table when it ends."""
 
+import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,10 @@ class RememberFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before the first job."""
         global _folder, _select_by
+        if config.hydra.runtime.choices["hydra/launcher"] == "ray":  # whose processes stand in another folder
+            with flag_override(config, "readonly", False), flag_override(config, "struct", False):
+                config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
+                config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(config.hydra.sweep.dir)}")
         _folder, _select_by = Path(config.hydra.sweep.dir), self.select_by
         _folder.mkdir(parents=True, exist_ok=True)  # an Optuna study's database stands in it before any job does
 
@@ -55,6 +61,24 @@ class ResumeStudy(Callback):
         print(f"study {sweeper.study_name}: {done} of {sweeper.n_trials} trials are done, {left} to go", flush=True)
         with flag_override(config, "readonly", False):
             sweeper.n_trials = left
+
+
+def stand_where_it_began() -> None:
+    """Bring a sweep's job to the folder that the sweep was started in: a cluster's processes stand elsewhere.
+
+    Raises:
+        ConfigError: If this machine has no such folder.
+    """
+    hydra = HydraConfig.get()
+    if hydra.job.chdir:
+        return
+    try:
+        os.chdir(hydra.runtime.cwd)
+    except OSError as error:
+        raise ConfigError(
+            f"{hydra.runtime.cwd}: {platform.node()} has no such folder ({error.strerror}). The folder that a sweep is "
+            f"started in must be on a disk that all machines share."
+        ) from error
 
 
 def note_failure(message: str) -> None:

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import yaml
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from fer.cli import launch_check, sweep, sweep_jobs, sweep_table
+from fer.errors import ConfigError
 from fer.files.atomic import UnwritableError
 from fer.plots.importance import importances, make_axis
 
@@ -194,3 +196,35 @@ def test_launchers_that_send_jobs_away_need_a_sweep(
     monkeypatch.setattr(launch_check.HydraConfig, "get", lambda: chosen)
     said = launch_check._unused()
     assert [f"Add -m: python -m fer.train -m hydra/launcher={launcher}" in line for line in said] == [True] * refused
+
+
+@pytest.mark.parametrize(("launcher", "absolute"), [("ray", True), ("basic", False)])
+def test_a_sweep_on_ray_has_one_folder_whatever_folder_its_jobs_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str, absolute: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, "_folder", None)
+    choices = {"hydra/launcher": launcher}
+    config = OmegaConf.create(
+        {"hydra": {"sweep": {"dir": "out/a b"}, "runtime": {"choices": choices}, "overrides": {"hydra": []}}}
+    )
+    OmegaConf.set_readonly(config, True)
+    sweep.RememberFolder().on_multirun_start(config)
+    assert sweep._folder == (tmp_path / "out/a b" if absolute else Path("out/a b"))
+    assert config.hydra.overrides.hydra == ([f"hydra.sweep.dir='{tmp_path}/out/a b'"] if absolute else [])
+
+
+def test_a_job_stands_where_its_sweep_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = SimpleNamespace(cwd=str(tmp_path / "here"))
+    chosen = SimpleNamespace(job=SimpleNamespace(chdir=False), runtime=began)
+    monkeypatch.setattr(sweep.HydraConfig, "get", lambda: chosen)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"here: .* has no such folder \(No such file or directory\)\. The folder"):
+        sweep.stand_where_it_began()
+    (tmp_path / "here").mkdir()
+    sweep.stand_where_it_began()
+    assert Path.cwd() == tmp_path / "here"
+    os.chdir(tmp_path)
+    chosen.job.chdir = True
+    sweep.stand_where_it_began()
+    assert Path.cwd() == tmp_path
