@@ -31,6 +31,8 @@ class CNN(nn.Module):
         batch_norm: Whether batch norm follows each convolution.
         activation: A torch.nn class such as ``ReLU``.
         pooling: ``max``, ``avg`` or None at the end of a block; one word, or one for each block.
+        pool_early: Pool after a block's last convolution, before its batch norm and activation, which then work on a
+            quarter of the values. With max pooling the layers compute the same, but for batch norm's statistics.
         dropout: Dropout rate at the end of a block; one number, or one for each block.
         head: ``pooling`` of the last maps (``avg``, ``max``, ``avgmax`` or ``flatten``; ``avg`` if absent)
             and the options of ``fer.models.head.Head``.
@@ -54,6 +56,7 @@ class CNN(nn.Module):
         batch_norm: bool = True,
         activation: str = "ReLU",
         pooling: str | Sequence[str | None] | None = "max",
+        pool_early: bool = False,
         dropout: float | Sequence[float] = 0.0,
         head: Mapping[str, Any] | None = None,
     ) -> None:
@@ -77,14 +80,17 @@ class CNN(nn.Module):
         ):
             # Named layers: a checkpoint's keys do not depend on batch norm, pooling or dropout.
             block: OrderedDict[str, nn.Module] = OrderedDict()
+            if pool is not None:
+                _one_of("pooling", pool, tuple(_POOLS))
             for number in range(1, convolutions + 1):
                 block[f"conv{number}"] = nn.Conv2d(channels, width, size, padding=padding, bias=not batch_norm)
+                if pool is not None and pool_early and number == convolutions:
+                    block["pool"] = _POOLS[pool](2)
                 if batch_norm:
                     block[f"batch_norm{number}"] = nn.BatchNorm2d(width)
                 block[f"activation{number}"] = make_activation(activation, "model.activation")
                 channels = width
-            if pool is not None:
-                _one_of("pooling", pool, tuple(_POOLS))
+            if pool is not None and not pool_early:
                 block["pool"] = _POOLS[pool](2)
             block["dropout"] = nn.Dropout(rate)
             self.backbone.append(nn.Sequential(block))

@@ -178,3 +178,18 @@ def test_a_wrong_activation_is_named_by_its_full_key() -> None:
         CNN(7, 1, 48, activation="abc")
     with pytest.raises(ConfigError, match=r"^model\.head\.activation=abc is not one"):
         CNN(7, 1, 48, head={"hidden": [4], "activation": "abc"})
+
+
+def test_pooling_before_batch_norm_and_activation_computes_the_same():
+    options = {"filters": (8, 16, 16), "convs_per_block": (1, 2, 1), "pooling": ("max", "max", None), "dropout": 0.1}
+    late, early = (CNN(7, 1, 24, pool_early=early, **options).eval() for early in (False, True))
+    for layer in late.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for values in (layer.running_mean, layer.running_var, layer.weight, layer.bias):
+                nn.init.uniform_(values, 0.1, 1)
+    early.load_state_dict(late.state_dict())
+    names = [list(dict(block.named_children())) for block in early.backbone]
+    assert names[0] == ["conv1", "pool", "batch_norm1", "activation1", "dropout"]
+    assert names[1][3:6] == ["conv2", "pool", "batch_norm2"]
+    x = torch.rand(3, 1, 24, 24)
+    torch.testing.assert_close(early(x), late(x))
