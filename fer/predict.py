@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from fer import imports
 from fer.cli import command
 from fer.cli.in_python import settled
 from fer.errors import ConfigError
@@ -54,12 +55,13 @@ def predict(cfg: "DictConfig") -> None:
         return
 
     # Imported here, so that a mistake in the command is reported before the seconds that torch takes.
-    from fer import environment
+    with imports.quickly():
+        from fer import environment
 
-    environment.check()
-    from fer.predicting import session
-    from fer.predicting.model import load
-    from fer.predicting.record import Record
+        environment.check()
+        from fer.predicting import session
+        from fer.predicting.model import load
+        from fer.predicting.record import Record
 
     environment.quieten(first=True)
     options = {key: config[key] for key in ("tta", "margin", "batch_size", "trust")}

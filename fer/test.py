@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fer import imports
 from fer.cli import command
 from fer.cli.in_python import settled
 
@@ -34,13 +35,14 @@ def evaluate(cfg: "DictConfig") -> None:
     export.check_test(config)
     if config["explain"]:
         explaining.check(config["ckpt"])
-    environment.check()
-    from fer.files import metrics, run_folder
-    from fer.models.grad_cam import GradCam
-    from fer.scores import calibration, seen_images
-    from fer.scores.label_space import align
-    from fer.testing import evaluation, exports, reframing, robustness, tables
-    from fer.training import predict
+    with imports.quickly():
+        environment.check()
+        from fer.files import metrics, run_folder
+        from fer.models.grad_cam import GradCam
+        from fer.scores import calibration, seen_images
+        from fer.scores.label_space import align
+        from fer.testing import evaluation, exports, reframing, robustness, tables
+        from fer.training import predict
 
     run = Path(config["output_dir"])
     run_folder.refuse_used(run, metrics.FILE)
