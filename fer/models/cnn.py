@@ -1,7 +1,7 @@
 """CNN: a plain convolutional network whose every part can be configured."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -78,20 +78,15 @@ class CNN(nn.Module):
             _per_block("dropout", dropout, blocks),
             strict=True,
         ):
-            # Named layers: a checkpoint's keys do not depend on batch norm, pooling or dropout.
-            block: OrderedDict[str, nn.Module] = OrderedDict()
             if pool is not None:
                 _one_of("pooling", pool, tuple(_POOLS))
+            # Named layers: a checkpoint's keys do not depend on batch norm, pooling or dropout.
+            block: OrderedDict[str, nn.Module] = OrderedDict()
             for number in range(1, convolutions + 1):
                 block[f"conv{number}"] = nn.Conv2d(channels, width, size, padding=padding, bias=not batch_norm)
-                if pool is not None and pool_early and number == convolutions:
-                    block["pool"] = _POOLS[pool](2)
-                if batch_norm:
-                    block[f"batch_norm{number}"] = nn.BatchNorm2d(width)
-                block[f"activation{number}"] = make_activation(activation, "model.activation")
+                pooled = pool if number == convolutions else None
+                block.update(_after(number, width, batch_norm, activation, pooled, pool_early))
                 channels = width
-            if pool is not None and not pool_early:
-                block["pool"] = _POOLS[pool](2)
             block["dropout"] = nn.Dropout(rate)
             self.backbone.append(nn.Sequential(block))
         channels, height, width = feature_shape(self.backbone, in_channels, image_size, "CNN")
@@ -102,6 +97,18 @@ class CNN(nn.Module):
         """Map float32 images (B, in_channels, image_size, image_size) to logits (B, num_classes)."""
         logits: Tensor = self.head(global_pool(self.backbone(x), self.pooling))
         return logits
+
+
+def _after(
+    number: int, width: int, batch_norm: bool, activation: str, pool: str | None, pool_early: bool
+) -> Iterator[tuple[str, nn.Module]]:
+    """Give the layers after a block's convolution, with their names."""
+    pooling = [("pool", _POOLS[pool](2))] if pool is not None else []
+    yield from pooling if pool_early else ()
+    if batch_norm:
+        yield f"batch_norm{number}", nn.BatchNorm2d(width)
+    yield f"activation{number}", make_activation(activation, "model.activation")
+    yield from () if pool_early else pooling
 
 
 def _per_block(key: str, value: Any, blocks: int) -> Sequence[Any]:
