@@ -33,7 +33,8 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.server.folder / self.path.removeprefix("/data").lstrip("/")
-        self.server.asked.append((path.name, self.headers.get("Range")))
+        if self.command == "GET":
+            self.server.asked.append((path.name, self.headers.get("Range")))
         if self.server.failing and path.suffix == ".tar":
             self.server.failing -= 1
             self.send_error(503)
@@ -49,6 +50,9 @@ class Answer(BaseHTTPRequestHandler):
         if self.server.ranges and (found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))):
             start, end = int(found[1]), min(int(found[2]) + 1, size)
             content, status = content[start:end], 206
+            if start >= size:
+                self.send_error(416)
+                return
         self.send_response(status)
         if status == 206:
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")

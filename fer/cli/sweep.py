@@ -36,7 +36,7 @@ class RememberFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before the first job."""
         global _folder, _select_by
-        if config.hydra.runtime.choices["hydra/launcher"] == "ray":  # whose processes stand in another folder
+        if config.hydra.runtime.choices.get("hydra/launcher") == "ray":  # whose processes stand in another folder
             with flag_override(config, "readonly", False), flag_override(config, "struct", False):
                 config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(config.hydra.sweep.dir)}")
@@ -64,13 +64,13 @@ class ResumeStudy(Callback):
 
 
 def stand_where_it_began() -> None:
-    """Bring a sweep's job to the folder that the sweep was started in: a cluster's processes stand elsewhere.
+    """Bring a job on Ray to the folder that its sweep was started in: a cluster's processes stand elsewhere.
 
     Raises:
         ConfigError: If this machine has no such folder.
     """
     hydra = HydraConfig.get()
-    if hydra.job.chdir:
+    if hydra.job.chdir or hydra.runtime.choices.get("hydra/launcher") != "ray":
         return
     try:
         os.chdir(hydra.runtime.cwd)

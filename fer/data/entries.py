@@ -17,7 +17,7 @@ from fer.data.pixels import read_image
 from fer.data.samples import Files, Samples, readable, with_readable_names
 from fer.data.source_files import fingerprint
 from fer.data.squares import DEFAULT_FIT, Box
-from fer.data.tars import Tars
+from fer.data.tars import Tars, each_at_hand
 from fer.errors import DatasetError, listing
 
 
@@ -128,9 +128,10 @@ def _content(entries: Iterable[Entry]) -> Iterator[tuple[object, ...]]:
 def unusable(root: Path | Tars, paths: Iterable[str], side: int | None = None) -> frozenset[str]:
     """Return which images cannot be decoded, or are not ``side`` by ``side`` pixels, if given."""
     broken = set()
-    for path in paths:
+    paths = list(paths)
+    for path, file in zip(paths, each_at_hand(root / path for path in paths), strict=True):
         try:
-            shape = read_image(root / path).shape[:2]
+            shape = read_image(file).shape[:2]
         except Exception:  # decoders raise anything for a broken file
             broken.add(path)
         else:

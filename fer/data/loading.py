@@ -3,6 +3,7 @@
 import multiprocessing
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from multiprocessing.util import Finalize
 from typing import Any, cast
@@ -20,6 +21,8 @@ from fer.data.samples import Samples
 from fer.data.sampling import Batch, EvalBatches, TrainBatches
 from fer.data.streamed import Streamed
 from fer.environment import usable_cores
+
+_ENDS_IN = 1.0  # seconds
 
 
 class ImageDataset(Dataset[dict[str, Tensor]]):
@@ -125,14 +128,19 @@ def _leave_signals_to_parent(worker_id: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _kill_loaders() -> None:
-    for child in multiprocessing.active_children():
-        if child.daemon:
+def _end_loaders() -> None:
+    daemons = [child for child in multiprocessing.active_children() if child.daemon]
+    for child in daemons:
+        child.terminate()  # for those that are not ours, and do something then
+    until = time.monotonic() + _ENDS_IN
+    for child in daemons:
+        child.join(max(0, until - time.monotonic()))
+        if child.is_alive():
             child.kill()
 
 
 # At its exit Python sends SIGTERM to daemons and waits for them: for ever for a worker, which leaves it to its parent.
-Finalize(None, _kill_loaders, exitpriority=0)
+Finalize(None, _end_loaders, exitpriority=0)
 
 
 def as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from fer.data.tars import Member
+from fer.data.tars import Member, each_at_hand
 
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pnm"}
@@ -101,7 +101,7 @@ def bits_used(paths: Iterable[Path | Member]) -> int:
         paths: The images; reading stops at the first that uses all bits, and broken ones are skipped.
     """
     largest = 0
-    for path in paths:
+    for path in each_at_hand(paths):
         try:
             with open_image(path) as image:
                 values = np.asarray(image) if image.mode.startswith("I") else _wide_colours(path)

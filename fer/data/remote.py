@@ -16,8 +16,10 @@ T = TypeVar("T")
 PIECE = 2**23
 """Bytes asked for at a time."""
 _GAP = 2**14  # bytes between two parts that are fetched too, rather than asking twice
-_TOGETHER = 32  # requests side by side of one process
+_TOGETHER = 32  # requests of one call that go side by side
 _TRIES = 3
+_KEPT: dict[int, Any] = {}
+"""File systems for as long as the process lives: one that a fork inherits and frees closes its parent's connections."""
 
 
 class Remote:
@@ -36,6 +38,7 @@ class Remote:
             self.files, self.path = fsspec.core.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
             raise ConfigError(f"data.root={url}: {str(error).rstrip('.')}.") from error
+        _KEPT[id(self.files)] = self.files
 
     def text(self, name: str) -> bytes | None:
         """Return the content of a small file; None if there is no such file."""
@@ -55,7 +58,7 @@ class Remote:
             wanted: File, first byte, and the byte after the last.
 
         Raises:
-            DatasetError: If one cannot be reached, ends before, or the server sends whole files only.
+            DatasetError: If one cannot be reached, or ends before.
         """
         asked = [(f"{self.path}/{name}", start, end) for name, start, end in wanted if start < end]
         if not asked:
@@ -63,30 +66,53 @@ class Remote:
         names, starts, ends = (list(column) for column in zip(*asked, strict=True))
         paths, starts, ends = merge_offset_ranges(names, starts, ends, max_gap=_GAP, max_block=PIECE)
         together = {"batch_size": _TOGETHER} if isinstance(self.files, AsyncFileSystem) else {}
-        fetched = self.files.cat_ranges(paths, starts, ends, on_error="return", **together)
+        try:
+            fetched = self.files.cat_ranges(paths, starts, ends, on_error="return", **together)
+        except Exception as error:  # each kind of file system has errors of its own
+            fetched = [error] * len(paths)
         blocks = [self._whole(*block) for block in zip(paths, starts, ends, fetched, strict=True)]
         begins = list(zip(paths, starts, strict=True))  # in order
         found = []
         for name, start, end in wanted:
             place = bisect_right(begins, (f"{self.path}/{name}", start)) - 1
             found.append(blocks[place][start - starts[place] : end - starts[place]] if start < end else b"")
+            if len(found[-1]) != end - start:
+                raise cut_off(f"{self.url}/{name}", start + len(found[-1]), end)
         return found
 
     def _whole(self, path: str, start: int, end: int, fetched: bytes | BaseException) -> bytes:
         """Return a part that was asked for among others, or ask for it alone."""
         name = path.removeprefix(f"{self.path}/")
+        if isinstance(fetched, BaseException) and (size := self.size(name)) is not None and size < end:
+            raise cut_off(f"{self.url}/{name}", size, end)
         try:
             content = self.piece(name, start, end) if isinstance(fetched, BaseException) else fetched
         except FileNotFoundError as error:
             raise DatasetError(f"{self.url}/{name} is missing, though it is listed there.") from error
-        if len(content) > end - start:
+        return content
+
+    def size(self, name: str) -> int | None:
+        """Return a file's length; None if there is no such file, or it cannot be told."""
+        try:
+            size = self.files.info(f"{self.path}/{name}")["size"]
+        except Exception:  # each kind of file system has errors of its own
+            return None
+        return None if size is None else int(size)
+
+    def refuse_whole_files(self, name: str) -> None:
+        """Refuse a server that sends a whole file where a part is asked for.
+
+        Args:
+            name: A small file that is there.
+
+        Raises:
+            DatasetError: If it does, or cannot be reached.
+        """
+        if len(self.piece(name, 0, 1)) != 1:
             raise DatasetError(
                 f"{self.url}: this server sends whole files only, and data.stream=true asks for parts of them. Leave "
                 f"data.stream out: the shards are then fetched once, and kept."
             )
-        if len(content) < end - start:
-            raise cut_off(f"{self.url}/{name}", start + len(content), end)
-        return content
 
     def tars(self) -> dict[str, tuple[int, str]]:
         """Return the tar files, each with its size and what tells its version from others."""
@@ -117,7 +143,7 @@ class Remote:
                 if tried == _TRIES:
                     raise DatasetError(
                         f"{self.url}/{name} cannot be reached ({type(error).__name__}: {error}). Check the address, "
-                        f"the connection and your rights, then run the command again: what was fetched is kept."
+                        f"the connection and your rights, then run the command again."
                     ) from error
                 time.sleep(tried)
         raise AssertionError

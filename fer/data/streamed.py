@@ -134,7 +134,7 @@ class Streamed:
         try:
             files = at_hand([self._path(row) for _, row in read])
         except DatasetError as error:
-            raise StreamError(f"{error} resume=<run> goes on with a training.") from error
+            raise StreamError(f"{error} A training goes on by resume=<run>.") from error
         for (place, row), file in zip(read, files, strict=True):
             images[place] = self._checked(row, file)
         return images

@@ -1,10 +1,13 @@
 """Images in tar files, read where they stand: nothing is unpacked; behind a URL nothing but them is fetched."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
+
+_AT_ONCE = 64  # files that are fetched together
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,13 @@ def at_hand(files: Sequence[Path | Member]) -> list[Path | Member]:
     """
     members = [file for file in files if isinstance(file, Member) and is_url(file.root)]
     return [*_fetched(members)] if members else [*files]
+
+
+def each_at_hand(files: Iterable[Path | Member]) -> Iterator[Path | Member]:
+    """Give files one by one that can be read without waiting for each, see :func:`at_hand`."""
+    rest = iter(files)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield from at_hand(some)
 
 
 def _fetched(members: Sequence[Member]) -> list[_Fetched]:

@@ -73,6 +73,8 @@ def placed(root: Path, index: Index, lists_alone: bool = False) -> list[Placed]:
                 problems.append(f"{shard.index} is not as it was packed: its sha256 is another")
             elif not lists_alone and sha256(root / shard.file) != shard.sha256:
                 problems.append(f"{shard.file} is not as it was packed: its sha256 is another")
+            elif any(sample.offset + sample.size > shard.bytes for sample in samples):
+                problems.append(f"{shard.index} lists samples beyond the end of {shard.file}")
             found += [Placed(shard.file, shard.split, sample) for sample in samples]
             bar.update(shard.bytes)
     if problems:

@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +53,8 @@ def look(url: str, cache_dir: Path, lists_alone: bool = False) -> Found:
     text = remote.text(FILE)
     if text is not None:
         index = read_index(text, f"{remote.url}/{FILE}")
+        if lists_alone:
+            remote.refuse_whole_files(FILE)
         wanted = {shard.index: Wanted(None, shard.index_sha256) for shard in index.shards}
         if not lists_alone:
             wanted |= {shard.file: Wanted(shard.bytes, shard.sha256) for shard in index.shards}
@@ -73,7 +74,18 @@ def look(url: str, cache_dir: Path, lists_alone: bool = False) -> Found:
         token = json.dumps(found)
     name = hashlib.sha256(f"{remote.url}\n{token}".encode()).hexdigest()[:12]
     folder = cache_dir / f"fetched-{name}"
-    return Found(folder, index, partial(_fetch, remote, wanted, folder))
+
+    def fetch() -> None:
+        _fetch(remote, wanted, folder)
+        for shard in index.shards if index and lists_alone else ():
+            size = remote.size(shard.file)
+            if size is not None and size != shard.bytes:
+                raise DatasetError(
+                    f"{remote.url}/{shard.file} has {size:,} bytes, and had {shard.bytes:,} when it was packed. Copy "
+                    f"that shard there anew."
+                )
+
+    return Found(folder, index, fetch)
 
 
 def _fetch(remote: Remote, wanted: Mapping[str, Wanted], folder: Path) -> None:
@@ -103,7 +115,12 @@ def _fetch_one(remote: Remote, name: str, file: Wanted, to: Path) -> None:
             written.truncate(0)
             written.write(remote.piece(name, 0, None))
         while file.size is not None and (at := written.tell()) < file.size:
-            piece = remote.piece(name, at, min(at + PIECE, file.size))
+            try:
+                piece = remote.piece(name, at, min(at + PIECE, file.size))
+            except DatasetError:  # a server refuses a part beyond the end
+                if (size := remote.size(name)) is not None and size <= at:
+                    raise cut_off(f"{remote.url}/{name}", size, file.size) from None
+                raise
             piece = piece[at:] if len(piece) == file.size else piece  # a server that knows no ranges sends all of it
             if not piece:
                 raise cut_off(f"{remote.url}/{name}", at, file.size)

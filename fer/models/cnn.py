@@ -32,7 +32,8 @@ class CNN(nn.Module):
         activation: A torch.nn class such as ``ReLU``.
         pooling: ``max``, ``avg`` or None at the end of a block; one word, or one for each block.
         pool_early: Pool after a block's last convolution, before its batch norm and activation, which then work on a
-            quarter of the values. With max pooling the layers compute the same, but for batch norm's statistics.
+            quarter of the values. With max pooling, an activation that never falls and positive weights of batch norm,
+            the layers compute the same, but for batch norm's statistics.
         dropout: Dropout rate at the end of a block; one number, or one for each block.
         head: ``pooling`` of the last maps (``avg``, ``max``, ``avgmax`` or ``flatten``; ``avg`` if absent)
             and the options of ``fer.models.head.Head``.
@@ -72,7 +73,7 @@ class CNN(nn.Module):
         self.backbone = nn.Sequential()
         for width, convolutions, size, pool, rate in zip(
             filters,
-            _per_block("convs_per_block", convs_per_block, blocks),
+            _at_least_one("convs_per_block", _per_block("convs_per_block", convs_per_block, blocks)),
             _per_block("kernel_size", kernel_size, blocks),
             _per_block("pooling", pooling, blocks),
             _per_block("dropout", dropout, blocks),
@@ -119,6 +120,12 @@ def _per_block(key: str, value: Any, blocks: int) -> Sequence[Any]:
             f"model.{key}={list(value)} must be one value, or one for each of the {blocks} blocks of filters"
         )
     return value
+
+
+def _at_least_one(key: str, values: Sequence[int]) -> Sequence[int]:
+    if min(values) < 1:
+        raise ConfigError(f"model.{key}={list(values)}: each must be at least 1")
+    return values
 
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:

@@ -215,7 +215,7 @@ def test_a_sweep_on_ray_has_one_folder_whatever_folder_its_jobs_stand_in(
 
 
 def test_a_job_stands_where_its_sweep_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    began = SimpleNamespace(cwd=str(tmp_path / "here"))
+    began = SimpleNamespace(cwd=str(tmp_path / "here"), choices={"hydra/launcher": "ray"})
     chosen = SimpleNamespace(job=SimpleNamespace(chdir=False), runtime=began)
     monkeypatch.setattr(sweep.HydraConfig, "get", lambda: chosen)
     monkeypatch.chdir(tmp_path)
@@ -226,5 +226,8 @@ def test_a_job_stands_where_its_sweep_began(tmp_path: Path, monkeypatch: pytest.
     assert Path.cwd() == tmp_path / "here"
     os.chdir(tmp_path)
     chosen.job.chdir = True
+    sweep.stand_where_it_began()
+    assert Path.cwd() == tmp_path
+    chosen.job.chdir, began.choices = False, {"hydra/launcher": "ray_aws"}  # which copies the code to where it can
     sweep.stand_where_it_began()
     assert Path.cwd() == tmp_path

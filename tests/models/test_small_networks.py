@@ -152,6 +152,7 @@ def test_cnn_global_pooling(pooling: str, features: int) -> None:
         ({"dropout": [0.1]}, r"model.dropout=\[0.1\] .* each of the 3 blocks"),
         ({"pooling": "maxx"}, "model.pooling=maxx is not known. Did you mean 'max'"),
         ({"padding": "sane"}, "Did you mean 'same'"),
+        ({"convs_per_block": [1, 0, 1]}, r"model.convs_per_block=\[1, 0, 1\]: each must be at least 1"),
         ({"activation": "RelU6x"}, "Did you mean 'ReLU6'"),
         ({"head": {"poolin": "avg"}}, "model.head.poolin: .* Did you mean 'pooling'"),
         ({"head": {"pooling": "average"}}, "model.head.pooling=average is not known. Did you mean 'avg'"),
