@@ -91,7 +91,9 @@ def test_killed_workers_lose_nothing(
     assert "4 of 5 parts were done before; they are passed over." in said
     assert "64 pictures in" in said
     assert (many / "parts" / "part-00001.parquet").stat().st_mtime_ns == before
-    assert table(many) == found
+    for column, values in table(many).items():  # another number of cores for a worker may round otherwise
+        same = pytest.approx(found[column], abs=2e-6) if isinstance(values[0], float) else found[column]
+        assert values == same, column
 
 
 def test_a_part_is_made_by_one_worker_alone(source: Path, tmp_path: Path) -> None:
