@@ -1,12 +1,15 @@
 """Images in tar files, read where they stand: nothing is unpacked; behind a URL nothing but them is fetched."""
 
 import os
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import BytesIO
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+ENDING = ".tar"
 _AT_ONCE = 64  # files that are fetched together
 
 
@@ -53,6 +56,34 @@ class _Fetched(Member):
     def read_bytes(self) -> bytes:
         """Return its content."""
         return self.content
+
+
+@lru_cache(maxsize=8)
+def members(tar: Path) -> dict[str, Member]:
+    """Return the files in a tar file by their names, in its order; nothing of their content is read.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not a tar file, is cut off in a header, or a name leads out of it.
+    """
+    try:
+        with tarfile.open(tar, "r:") as opened:
+            listed = [one for one in opened if one.isfile()]
+    except tarfile.TarError as error:
+        raise ValueError(f"not a tar file, or cut off ({error})") from error
+    found = {}
+    for one in listed:
+        name = PurePosixPath(one.name)
+        if name.is_absolute() or ".." in name.parts:
+            raise ValueError(f"its member {one.name!r:.100} has a name that leads out of it")
+        found[str(name)] = Member(tar.parent, tar.name, one.name, one.offset_data, one.size)
+    return found
+
+
+def member_at(path: Path) -> Member | None:
+    """Return the member of a tar file that a path names (``faces.tar/7.jpg``); None if it names a file of its own."""
+    tar = next((one for one in path.parents if one.suffix == ENDING and one.is_file()), None)
+    return members(tar).get(path.relative_to(tar).as_posix()) if tar else None
 
 
 class Tars:

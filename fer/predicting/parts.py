@@ -25,7 +25,7 @@ from fer.predicting.sources import Files
 
 FOLDER = "parts"
 
-_PLAN = "plan.json"
+_PLAN, _FORMER_PLAN = "_plan.json", "plan.json"  # Arrow and pandas, which read the folder, pass over a name with _
 _FORMAT = 1
 _SMALLEST, _LARGEST, _PARTS = 64, 10_000, 256  # pictures in a part, and how many parts there are if it can be so
 
@@ -47,6 +47,8 @@ class Parts:
         self.folder, self.files = folder, files
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                os.replace(folder / _FORMER_PLAN, folder / _PLAN)
         except OSError as error:
             raise unwritable(folder, error) from error
         names = hashlib.blake2b(digest_size=16)

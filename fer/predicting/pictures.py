@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 
 from fer.data.pixels import bits_used, is_wide, open_image, opened, read_image, reason
 from fer.data.squares import cut, square
+from fer.data.tars import member_at
 from fer.errors import FERError
 
 SHORTER_SIDE = 1500
@@ -60,12 +61,13 @@ def read(path: str | Path, side: int = SHORTER_SIDE) -> Picture:
     """
     path = Path(path).expanduser()
     try:
-        with open_image(path) as file:
+        source = member_at(path) or path
+        with open_image(source) as file:
             width, height = file.size
-            bits = bits_used([path]) if is_wide(file) else 16
+            bits = bits_used([source]) if is_wide(file) else 16
             if file.getexif().get(ExifTags.Base.Orientation, 1) in _TURNED:
                 width, height = height, width
-        pixels = read_image(path, bits=bits, side=side)
+        pixels = read_image(source, bits=bits, side=side)
     except MemoryError as error:
         raise FERError(f"{path}: too large for the memory there is; make it smaller.") from error
     except Exception as error:  # decoders raise anything for a broken file

@@ -1,4 +1,4 @@
-"""Where pictures come from: a file, a folder, a glob, a list of files, a video or a camera. No torch."""
+"""Where pictures come from: a file, a folder, tar shards, a glob, a list of files, a video or a camera. No torch."""
 
 import glob
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 
+from fer.data import tars
 from fer.data.pixels import EXTENSIONS, UNSUPPORTED
 from fer.errors import ConfigError
 from fer.predicting.record import ROWS
@@ -34,9 +35,10 @@ class Files:
 
     Args:
         source: A file, a folder (all in it, hidden ones left out), a glob, or a list of files (``.txt``, one a line).
+            Of a tar file (a shard) all pictures in it are meant, as if it were a folder.
 
     Raises:
-        ConfigError: If there is nothing of that name, or no picture or video in it.
+        ConfigError: If there is nothing of that name, no picture or video in it, or a tar file cannot be read.
     """
 
     def __init__(self, source: str) -> None:
@@ -46,10 +48,10 @@ class Files:
             raise ConfigError(f"source={source}: is an address; give a file or folder on this machine.")
         if not path.exists() and not glob.has_magic(source):
             raise ConfigError(
-                f"source={source}: no such file or folder. It is a picture, a video, a folder, a glob "
+                f"source={source}: no such file or folder. It is a picture, a video, a folder, a shard (.tar), a glob "
                 f"('photos/*.jpg'), a list of files (list.txt), or the number of a camera (0)."
             )
-        self.single = path.is_file() and path.suffix.lower() not in _LISTS
+        self.single = path.is_file() and path.suffix.lower() not in (*_LISTS, tars.ENDING)
         """Whether the source is one picture or video."""
         pictures = videos = 0
         for item in self._all():
@@ -72,20 +74,34 @@ class Files:
         if path.is_dir():
             yield from _below(path)
         elif path.exists():
-            yield from _listed(path) if path.suffix.lower() in _LISTS else [path]
+            yield from _listed(path) if path.suffix.lower() in _LISTS else _in(path)
         else:
             for found in sorted(glob.iglob(str(path), recursive=True)):
                 item = Path(found)
                 if item.is_dir() and "**" not in self.source:
                     yield from _below(item)
                 elif _is_meant(item.name) and not item.is_dir():
-                    yield item
+                    yield from _in(item)
 
 
 def _is_meant(name: str) -> bool:
     """Say whether a file is a picture or a video by its name; of pictures those too that are then said to be no use."""
     ending = os.path.splitext(name)[1].lower()
-    return not name.startswith(".") and (ending in EXTENSIONS or ending in UNSUPPORTED or ending in VIDEOS)
+    return not name.startswith(".") and (
+        ending in EXTENSIONS or ending in UNSUPPORTED or ending in VIDEOS or ending == tars.ENDING
+    )
+
+
+def _in(path: Path) -> Iterator[Path]:
+    """Yield a file, or the pictures in a tar file."""
+    if path.suffix != tars.ENDING:
+        yield path
+        return
+    try:
+        found = tars.members(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). Copy it anew, or leave it out.") from error
+    yield from (path / name for name in found if os.path.splitext(name)[1].lower() in EXTENSIONS | UNSUPPORTED)
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -96,7 +112,7 @@ def _below(folder: Path) -> Iterator[Path]:
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(filter(_is_meant, names)):
-            yield Path(where) / name
+            yield from _in(Path(where) / name)
 
 
 def _listed(path: Path) -> Iterator[Path]:
@@ -106,7 +122,7 @@ def _listed(path: Path) -> Iterator[Path]:
             name = line.rstrip("\r\n")
             if name.strip() and not name.startswith("#"):
                 item = Path(name).expanduser()
-                yield path.parent / item if (path.parent / item).exists() else item
+                yield from _in(path.parent / item if (path.parent / item).exists() else item)
 
 
 def open_video(path: Path | int) -> cv2.VideoCapture:
