@@ -58,6 +58,7 @@ def train(cfg: "DictConfig") -> float | None:
         from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, restoring
         from fer.training.loggers import HistoryLogger, KeepHistory
         from fer.training.module import FERModule
+        from fer.training.stopping import StopOnSignal
 
     config = settled(cfg)
     if (folder := together.agree(config["output_dir"], config["trainer"].get("num_nodes", 1))) != config["output_dir"]:
@@ -148,6 +149,8 @@ def train(cfg: "DictConfig") -> float | None:
     callbacks.append(KeepHistory(history))
     if config["ckpt"]:
         callbacks.insert(0, opening.RecordResumed(run, config))
+    # It saves after a step what the others (averaged weights) have made of that step.
+    callbacks.sort(key=lambda callback: isinstance(callback, StopOnSignal))
     trainer = build(
         config["trainer"], "trainer", callbacks=callbacks, logger=loggers,
         plugins=[AtomicCheckpointIO(), launch.cluster()], enable_progress_bar=other_bar, default_root_dir=str(run),
@@ -190,7 +193,9 @@ def train(cfg: "DictConfig") -> float | None:
     summary = results.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
     if module.parent or module.teachers is not None:
         summary |= parent.seen_by(checkpoint.best_model_path, module, datamodule, predictions, summary["stamp"])
-    summary["calibration"] = calibration.keep(checkpoint.best_model_path, predictions[0])
+    best.tta = "none"  # as exports answer, and predictions by default: several views' means need another temperature
+    plain = predictions[0] if config["tta"] == "none" else predict.predict(best, datamodule, splits[0], single)
+    summary["calibration"] = calibration.keep(checkpoint.best_model_path, plain)
     metrics = results.write(run, predictions, classes, summary)
     results.log_hparams(trainer, config, metrics, run)
     run_record.finish(run, trainer.current_epoch)

@@ -20,6 +20,7 @@ import fer
 from fer.cli.in_python import Result
 from fer.config.groups import conf_dir
 from fer.errors import ConfigError, FERError
+from fer.files.run_folder import checkpoint_mark
 
 CHOICES: dict[str, Any] = {
     "data": "synthetic",
@@ -90,6 +91,14 @@ def test_a_folder_is_audited(folder: Path) -> None:
 
 def test_runs_are_compared(run: Result) -> None:
     assert (fer.run("report", {"runs": [run.folder]}).folder / "report.html").is_file()
+
+
+def test_a_run_at_home(run: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(run.folder.parent))
+    ckpt = f"~/{run.folder.name}"
+    assert checkpoint_mark(ckpt) == checkpoint_mark(run.folder), "what the folder of a prediction is called by"
+    tested = fer.run("test", {"ckpt": ckpt, "resamples": 0, "accelerator": "cpu"})
+    assert tested.found["checkpoint_mark"] == checkpoint_mark(run.folder)
 
 
 def test_errors_are_those_of_the_command_line(folder: Path) -> None:

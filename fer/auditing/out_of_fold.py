@@ -148,6 +148,11 @@ def _calibrated(scores: Floats, labels: Rows, fold: Rows) -> Floats:
     scores = (scores - scores.mean(axis=0)) / max(1e-6, float(scores.std()))
     probabilities = np.zeros_like(scores)
     for held in np.unique(fold):
+        if len(np.unique(labels[fold != held])) < 2:
+            raise ConfigError(
+                "suspect_labels=true: copies of an image share a fold, and without one of the folds a single class is "
+                "left. Say suspect_labels=false refine=false."
+            )
         model = LogisticRegression(max_iter=1000).fit(scores[fold != held], labels[fold != held])
         probabilities[np.ix_(fold == held, model.classes_)] = model.predict_proba(scores[fold == held])
     return probabilities

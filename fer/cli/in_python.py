@@ -3,6 +3,7 @@
 import copy
 import importlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ def settled(cfg: DictConfig) -> dict[str, Any]:
         config_check.check(cfg)
         config_check.check_paths(cfg)
     try:
-        return cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+        return _at_home(cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True)))
     except InterpolationResolutionError as error:
         if "HydraConfig" not in str(error):
             raise
@@ -108,6 +109,17 @@ def settled(cfg: DictConfig) -> dict[str, Any]:
             "a config composed in Python needs its hydra node: fer.compose(command, overrides), or "
             "hydra.compose(command, overrides, return_hydra_config=True)."
         ) from error
+
+
+def _at_home(config: dict[str, Any]) -> dict[str, Any]:
+    """Follow ``~`` in the paths of runs and checkpoints, as a shell does where it stands alone."""
+
+    def at_home(value: Any) -> Any:
+        if isinstance(value, list):
+            return [at_home(one) for one in value]
+        return os.path.expanduser(value) if isinstance(value, str) else value
+
+    return config | {key: at_home(config[key]) for key in ("ckpt", "compare", "runs", "tests") if key in config}
 
 
 def in_folder(cfg: DictConfig, folder: str) -> dict[str, Any]:
@@ -124,7 +136,7 @@ def in_folder(cfg: DictConfig, folder: str) -> dict[str, Any]:
     OmegaConf.set_readonly(cfg, False)
     OmegaConf.set_struct(cfg, False)
     cfg.pop("hydra", None)
-    return cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True))
+    return _at_home(cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True)))
 
 
 def run(command: str, overrides: Overrides = ()) -> Result:

@@ -9,7 +9,7 @@ from fer.config.option_values import shown
 
 def wrong(config: Mapping[str, Any]) -> list[str]:
     """Name what cannot be together in a training."""
-    return [*_class_counts(config), *_teachers(config), *_refined(config)]
+    return [*_class_counts(config), *_teachers(config), *_many_targets(config)]
 
 
 def _class_counts(config: Mapping[str, Any]) -> list[str]:
@@ -34,11 +34,19 @@ def _teachers(config: Mapping[str, Any]) -> list[str]:
     return ["teacher: mixed images are made of the student's input, which teachers do not see. Choose mixup=none."]
 
 
-def _refined(config: Mapping[str, Any]) -> list[str]:
-    """Check that the loss takes a distribution for a label."""
-    if config["data"].get("refine") is None or not str(config["loss"]["_target_"]).endswith(".MultiTargetLoss"):
+def _many_targets(config: Mapping[str, Any]) -> list[str]:
+    """Check that a loss which takes each class of a target for right gets no blends of labels."""
+    if not str(config["loss"]["_target_"]).endswith(".MultiTargetLoss"):
         return []
-    return ["data.refine: loss=multi_target would take every class for right. Use loss=cross_entropy."]
+    problems, mixup = [], config["mixup"]
+    if config["data"].get("refine") is not None:
+        problems.append("data.refine: loss=multi_target would take every class for right. Use loss=cross_entropy.")
+    if mixup["mixup_alpha"] > 0 or mixup["cutmix_alpha"] > 0:
+        problems.append(
+            "mixup: loss=multi_target would take both labels of a mixed image for right, however little there is of "
+            "one. Choose mixup=none, or loss=cross_entropy."
+        )
+    return problems
 
 
 def missing(config: Mapping[str, Any]) -> list[str]:

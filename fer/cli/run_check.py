@@ -33,6 +33,12 @@ def wrong(config: Mapping[str, Any]) -> list[str]:
     mode, right = config["scheduler"].get("mode"), _mode_of(config["monitor"])
     if str(config["scheduler"]["_target_"]).endswith(".ReduceLROnPlateau") and mode != right:
         problems.append(f"scheduler.mode={mode or 'min'}: with monitor={config['monitor']} it must be {right}.")
+    every = config["trainer"].get("check_val_every_n_epoch", 1)
+    if str(config["scheduler"]["_target_"]).endswith(".ReduceLROnPlateau") and every != 1:
+        problems.append(
+            f"trainer.check_val_every_n_epoch={shown(every)}: scheduler=plateau looks at the validation score after "
+            f"each epoch. Leave it 1, or choose another schedule."
+        )
     if not config["trainer"].get("fast_dev_run"):
         problems += _never_best(config)
     return problems

@@ -8,6 +8,7 @@ job that failed, ``error.txt``. Whatever stands there is only data, and may be d
 
 import hashlib
 import json
+import os
 import platform
 import re
 import time
@@ -100,7 +101,7 @@ def checkpoint_mark(path: str | Path) -> str | None:
     Args:
         path: The checkpoint, a run's folder (for its best checkpoint), or an export.
     """
-    path = checkpoint_file(Path(path))
+    path = checkpoint_file(Path(os.path.expanduser(path)))
     try:
         if not path.is_file():
             return None

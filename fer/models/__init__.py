@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fer.build import check_options, locate, options_of, refused
+from fer.config.inherited import WEIGHTS
 from fer.errors import ConfigError, FERError
 from fer.models.checks import rehearsal
 
@@ -27,8 +28,8 @@ def build_model(
         num_classes: Classes.
         in_channels: Channels of an image.
         image_size: Height and width of an image.
-        load_weights: Whether ``pretrained`` and ``checkpoint_path`` are obeyed; not needed where a
-            checkpoint's own weights follow.
+        load_weights: Whether ``pretrained`` and ``checkpoint_path`` (with ``prefix`` and ``rename``) are
+            obeyed; not needed where a checkpoint's own weights follow.
 
     Returns:
         The network in training mode. float32 (B, in_channels, image_size, image_size) -> logits (B,
@@ -49,8 +50,7 @@ def build_model(
     check_options(network, options, "model", given=data)
     named, takes_any = options_of(network)
     if not load_weights:
-        without = {"pretrained": False, "checkpoint_path": None}
-        options |= {key: value for key, value in without.items() if key in named or key in options}
+        options |= {key: value for key, value in WEIGHTS.items() if key in named or key in options}
     given = {key: value for key, value in data.items() if key in named or takes_any}
     try:
         net = network(**options, **given)

@@ -124,7 +124,8 @@ class Probabilities:
 
     def ece(self) -> float:
         """Return the expected calibration error, over bins of equal width (Naeini et al., AAAI 2015)."""
-        probabilities, labels = torch.from_numpy(self.probabilities), torch.from_numpy(self.labels)
+        # Probabilities of merged classes may add up to a little more than 1; torchmetrics would take them for logits.
+        probabilities, labels = torch.from_numpy(self.probabilities.clip(max=1)), torch.from_numpy(self.labels)
         classes = self.probabilities.shape[1]
         return float(multiclass_calibration_error(probabilities, labels, classes, n_bins=CALIBRATION_BINS, norm="l1"))
 

@@ -15,7 +15,7 @@ def keep(path: str | Path, predictions: Predictions) -> dict[str, Any]:
 
     Args:
         path: The best checkpoint.
-        predictions: Its answers on the split that chose it.
+        predictions: Its answers on the split that chose it, without test-time augmentation.
 
     Returns:
         What stands in the checkpoint and in the run's ``metrics.json``.

@@ -176,7 +176,7 @@ class FERModule(pl.LightningModule):
         if self.teachers is not None:
             whole = self.teachers.blended(whole, logits, batch["image"])
         self._refuse_non_finite(whole, batch_idx)
-        self.train_metrics.update(logits.detach().argmax(1), labels if target.ndim == 1 else target.argmax(1))
+        self.train_metrics.update(logits.detach().argmax(1), labels if self.mix is None else target.argmax(1))
         self.log("train/loss_step", loss)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.train_loss.update(loss.detach(), weight)

@@ -40,7 +40,7 @@ def parameter_groups(
         layer_decay: Factor from each of the backbone's blocks to the one before (timm's blocks); None for none.
 
     Raises:
-        ConfigError: If nothing is trainable, or a backbone is asked for and there is none.
+        ConfigError: If nothing is trainable, or a backbone or its order of layers is asked for and there is none.
     """
     backbone = getattr(net, "backbone", None)
     if backbone is None and (backbone_lr_factor != 1.0 or layer_decay is not None):
@@ -54,7 +54,13 @@ def parameter_groups(
         if layer_decay is not None:
             from timm.optim import param_groups_layer_decay  # timm takes a second, which most runs need not wait for
 
-            for group in param_groups_layer_decay(backbone, layer_decay=layer_decay):
+            layers = param_groups_layer_decay(backbone, layer_decay=layer_decay)
+            if len({group["lr_scale"] for group in layers}) == 1:
+                raise ConfigError(
+                    f"optimizer.layer_decay={layer_decay}: {type(net).__name__} does not say which of its layers come "
+                    f"first, as timm's networks do. Use optimizer.backbone_lr_factor."
+                )
+            for group in layers:
                 scales.update({id(p): backbone_lr_factor * group["lr_scale"] for p in group["params"]})
     undecayed = _no_weight_decay(net) | {f"backbone.{name}" for name in _no_weight_decay(backbone)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
@@ -161,11 +167,12 @@ def build_scheduler(
     """
     options = dict(node)
     interval = options.pop("interval")
+    rates = [group["lr"] for group in optimizer.param_groups]
     run = {
         "optimizer": optimizer,
         "total_steps": total_steps,
         "steps_per_epoch": steps_per_epoch,
-        "max_lr": [group["lr"] for group in optimizer.param_groups],
+        "max_lr": rates,
     }
     target = locate(options["_target_"], "scheduler")
     takes = inspect.signature(target).parameters
@@ -177,4 +184,8 @@ def build_scheduler(
     if "total_steps" in takes and target is not warmup_cosine:
         del run["steps_per_epoch"]  # OneCycleLR takes one or the other
     known = {key: value for key, value in run.items() if key in takes and options.get(key) is None}
+    if isinstance(base := options.get("base_lr"), int | float) and "max_lr" in known:
+        if base >= max(rates):
+            raise ConfigError(f"scheduler.base_lr={base:g}: must be below optimizer.lr={max(rates):g}.")
+        options["base_lr"] = [base * rate / max(rates) for rate in rates]  # slower groups cycle as far below theirs
     return {"scheduler": build(options, "scheduler", **known), "interval": interval}

@@ -188,7 +188,7 @@ def _speed(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModu
     device = trainer.strategy.root_device
     look = _seconds_of_looking(datamodule, module, device)
     once = 0.0
-    if config["cache_features"] and features.are_constant(module, datamodule):
+    if config["cache_features"] and config["teacher"] is None and features.are_constant(module, datamodule):
         rows = datamodule.rows("all")
         once = look * len(rows)
         # Any features will do to see how fast the head is trained.

@@ -11,6 +11,7 @@ from fakes_audit import pictures, samples
 
 from fer.auditing import out_of_fold, suspect_labels
 from fer.data import near_copies, quality
+from fer.data.samples import Samples
 from fer.errors import ConfigError, DatasetError, FERError
 
 
@@ -114,3 +115,11 @@ def test_memory_does_not_grow_with_what_is_looked_at(cache_dir: Path, monkeypatc
     monkeypatch.setattr(out_of_fold, "_FIRST", 512)
     few = samples((np.arange(4000) % 2).tolist(), images=images)
     assert peak_mb(lambda: out_of_fold.out_of_fold(few, np.arange(4000), 5, 0, cache_dir)) < 7
+
+
+def test_a_class_that_all_stands_in_one_fold(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (41, 48, 48), dtype=np.uint8)
+    ids, splits = np.array([f"train/{n}.png" for n in range(41)]), np.full(41, "train")
+    one_alone = Samples(images, np.array([0] * 40 + [1]), splits, ids, ("happy", "sad"))
+    with pytest.raises(ConfigError, match="without one of the folds a single class is left"):
+        out_of_fold.out_of_fold(one_alone, np.arange(41), 4, 0, tmp_path)

@@ -185,6 +185,10 @@ def test_what_is_refused_and_how(override: str, expected: str) -> None:
             "mixup.mixup_alpha=1000000000.0: must be at least 0 and at most 100.",
         ),
         (("data=jaffe", "data.folds=losso"), "must be a whole number or loso. Did you mean 'loso'?"),
+        (
+            ("scheduler=plateau", "trainer.check_val_every_n_epoch=2"),
+            "trainer.check_val_every_n_epoch=2: scheduler=plateau looks at the validation score after each epoch.",
+        ),
         (("scheduler=plateau", "scheduler.mode=min"), "scheduler.mode=min: with monitor=val/f1_macro it must be max."),
         (
             ("callbacks=[default,early_stopping]", "callbacks.early_stopping.monitor=val_loss"),

@@ -69,6 +69,18 @@ def test_what_is_refused(root: Path, tmp_path: Path, cache_dir: Path, rows: dict
     assert said in str(error.value)
 
 
+def test_training_scores_go_by_the_labels(train_here: Here, root: Path, tmp_path: Path, cache_dir: Path) -> None:
+    samples = Folder(str(root), cache_dir=str(cache_dir)).samples
+    happy = [float(name == "happy") for name in samples.classes]
+    train = samples.ids[samples.splits == "train"].tolist()
+    file = write_probabilities(tmp_path / "p.csv", {one: happy for one in train})
+    recipe = [option for option in TINY if "num_samples" not in option]
+    run = train_here(*recipe, "data=folder", f"data.root={root}", f"data.refine={file}", "data.refine_weight=1.0")
+    with (run / "history.csv").open() as history:
+        last = [row for row in csv.DictReader(history)][-1]
+    assert float(last["train/accuracy"]) < 0.4, "every target says happy, and one label in seven"
+
+
 def test_an_audit_then_a_training(train_here: Here, run_here: Here, tmp_path: Path) -> None:
     root = tmp_path / "faces"
     write_image_folder(root, per_class=12)

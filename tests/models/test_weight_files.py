@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from conftest import composed
+from fakes_model import DESCRIPTION
 
 from fer.errors import ConfigError
 from fer.extras import PRETRAINED
@@ -16,6 +17,8 @@ from fer.models import timm_weights, weight_file
 from fer.models.iresnet import IResNet
 from fer.models.preprocessing import of_pretrained
 from fer.models.timm_model import TimmModel
+from fer.training.checkpoint import AtomicCheckpointIO
+from fer.training.module import FERModule
 
 LITE = "tf_efficientnet_lite0"
 shipped = pytest.mark.skipif(importlib.util.find_spec(PRETRAINED[LITE]) is None, reason="the extra pretrained")
@@ -225,3 +228,16 @@ def test_farl(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         net.backbone.blocks[0].attn.qkv.weight, state["visual.transformer.resblocks.0.attn.in_proj_weight"]
     )
     assert net(torch.zeros(1, 3, 224, 224)).shape == (1, 7)
+
+
+def test_a_run_that_began_with_renamed_weights_can_be_loaded(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
+    torch.save({f"model.{k.replace('bn1', 'norm')}": value for k, value in weights.items()}, tmp_path / "weights.pth")
+    file = {"checkpoint_path": str(tmp_path / "weights.pth"), "prefix": "model.", "rename": {"norm": "bn1"}}
+    model = {"_target_": "fer.models.timm_model.TimmModel", "name": "test_resnet", **file}
+    size = {"image_size": 48, "channels": 3, "mean": [0.5] * 3, "std": [0.25] * 3, "fit": "pad"}
+    trained = FERModule(**DESCRIPTION | {"model": model, "preprocessing": size})
+    content = {"state_dict": trained.state_dict(), "hyper_parameters": dict(trained.hparams)}
+    AtomicCheckpointIO().save_checkpoint(content, tmp_path / "run" / "checkpoints" / "best.ckpt")
+    (tmp_path / "weights.pth").unlink()  # the checkpoint has its own
+    again = FERModule.load_from_checkpoint(tmp_path / "run")
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in trained.state_dict().items())

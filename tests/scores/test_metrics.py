@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from fer.scores.metrics import classification_metrics, epoch_scores, final_scores
+from fer.scores.metrics import Probabilities, classification_metrics, epoch_scores, final_scores
 
 CLASSES = ("angry", "disgust", "happy", "sad")
 
@@ -58,3 +58,10 @@ def test_metrics_start_afresh_each_epoch() -> None:
     assert float(epoch_scores(metrics, CLASSES)[0]["val/accuracy"]) == 0
     metrics.update(torch.tensor([1, 1]), torch.tensor([1, 1]))
     assert float(epoch_scores(metrics, CLASSES)[0]["val/accuracy"]) == 1
+
+
+def test_probabilities_of_merged_classes_are_no_logits(answers: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, probabilities = answers
+    plain = Probabilities(probabilities, labels).ece()
+    probabilities = np.vstack([probabilities, np.eye(probabilities.shape[1], dtype=np.float32)[:1] * 1.0000001])
+    assert Probabilities(probabilities, np.append(labels, 0)).ece() == pytest.approx(plain, abs=0.01)

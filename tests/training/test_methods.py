@@ -131,6 +131,7 @@ def test_a_student_knows_what_its_teacher_has_seen(
         (("loss=logit_adjusted", "data.sampler=weighted"), "data.sampler=weighted: loss=logit_adjusted corrects"),
         (("teacher=.", "mixup=both"), "mixup=none"),
         (("data.refine=.", "loss=multi_target"), "data.refine: loss=multi_target would take every class"),
+        (("mixup=cutmix", "loss=multi_target"), "mixup: loss=multi_target would take both labels of a mixed image"),
     ],
 )
 def test_what_excludes_each_other(options: tuple[str, ...], said: str) -> None:

@@ -11,6 +11,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from fer.errors import ConfigError
 from fer.models import build_model
+from fer.models.cnn import CNN
 from fer.training.module import FERModule
 from fer.training.optim import OF_TORCH, build_optimizer, build_scheduler, parameter_groups
 
@@ -49,6 +50,12 @@ def test_lower_lr_for_the_backbone_and_lower_still_for_its_first_blocks() -> Non
     groups = parameter_groups(net, 1e-3, 0.1, layer_decay=0.5)
     first, last = (lr_of(groups, net.backbone.blocks[i].attn.qkv.weight) for i in (0, -1))
     assert first == pytest.approx(last * 0.5 ** (len(net.backbone.blocks) - 1))
+
+
+def test_layers_whose_order_is_unknown_have_no_decay_of_rates() -> None:
+    net = CNN(7, 1, 48, filters=[8, 8])
+    with pytest.raises(ConfigError, match=r"optimizer\.layer_decay=0\.5: CNN does not say which of its layers"):
+        parameter_groups(net, 1e-3, 0.1, layer_decay=0.5)
 
 
 def test_frozen_parameters_are_left_out() -> None:
@@ -167,6 +174,16 @@ def test_cyclic_goes_up_to_the_learning_rate() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert rates[10] == pytest.approx(1.0)
     assert rates[20] == pytest.approx(0.1)
+
+
+def test_slower_groups_cycle_below_their_own_rates() -> None:
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (1.0, 0.01)]
+    optimizer = torch.optim.SGD(groups, momentum=0.9)
+    node = {"_target_": "torch.optim.lr_scheduler.CyclicLR", "interval": "step", "base_lr": 0.1, "step_size_up": 10}
+    build_scheduler({**node, "cycle_momentum": False}, optimizer, 40, 10)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.001])
+    with pytest.raises(ConfigError, match=r"scheduler\.base_lr=1: must be below optimizer\.lr=1\."):
+        build_scheduler({**node, "base_lr": 1.0}, torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0), 40, 10)
 
 
 @pytest.mark.parametrize("target", ["fer.training.optim.warmup_cosine", "torch.optim.lr_scheduler.OneCycleLR"])

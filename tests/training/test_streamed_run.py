@@ -48,6 +48,11 @@ def stopped(train_here: Train, recipe: tuple[str, ...], *options: str) -> Path:
 
 
 def test_streamed_equals_cached_and_goes_on_in_mid_epoch(train_here: Train, recipe: tuple[str, ...]) -> None:
+    recipe = (
+        *recipe,
+        "callbacks=[default,ema]",
+        "callbacks.ema.decay=0.5",
+    )  # which keep the stopped step's weights too
     cached = train_here(*recipe, "data.num_workers=0", name="cached")
     streamed = train_here(*recipe, "data.num_workers=2", "data.stream=true", name="streamed")
     cut = stopped(train_here, recipe, "data.num_workers=0", "data.stream=true")
