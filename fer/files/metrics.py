@@ -169,7 +169,8 @@ def check(metrics: Mapping[str, Any], averages: Sequence[str]) -> None:
 
 def _check_training(metrics: Mapping[str, Any], averages: Sequence[str]) -> None:
     _need(metrics, "best_epoch", int)
-    _need(metrics, "stamp", str, type(None))
+    for key in ("stamp", "tta"):
+        _need(metrics, key, str, type(None))
     if not any(isinstance(metrics.get(split), Mapping) for split in ("val", "test")):
         raise ValueError("it holds no scores")
     for split in ("val", "test"):
