@@ -243,7 +243,9 @@ def test_slices(trained: Path, run_here: Here, tmp_path: Path, monkeypatch: pyte
 
     def with_gender(self: Synthetic) -> Any:
         samples = read_faces(self)
-        return replace(samples, attributes={"gender": np.array(["f", "m"])[np.arange(len(samples)) % 2]})
+        numbers = np.arange(len(samples))
+        light = np.array(["", "unknown", "dark"])[numbers % 3]  # what is not annotated, in two ways
+        return replace(samples, attributes={"gender": np.array(["f", "m"])[numbers % 2], "light": light})
 
     monkeypatch.setattr(Synthetic, "read", with_gender)
     found = read(run_here("fer.test", f"ckpt={trained}", *CPU))
@@ -251,6 +253,9 @@ def test_slices(trained: Path, run_here: Here, tmp_path: Path, monkeypatch: pyte
     assert slices["f"]["n"] + slices["m"]["n"] == found["test"]["n"]
     mean = sum(part["accuracy"] * part["n"] for part in slices.values()) / found["test"]["n"]
     assert mean == pytest.approx(found["test"]["accuracy"])
+    light = found["slices"]["light"]
+    assert sorted(light) == ["dark", "unknown"]
+    assert light["dark"]["n"] + light["unknown"]["n"] == found["test"]["n"]
 
 
 @pytest.mark.parametrize(
