@@ -332,6 +332,20 @@ def test_size_and_fit_of_other_data_are_the_checkpoints(
     assert "input 24x24 grey, fit=crop" in capfd.readouterr().out
 
 
+def test_a_class_without_images_is_still_the_datasets() -> None:
+    from fer.files.predictions import Predictions
+    from fer.scores.label_space import align
+    from fer.scores.seen_images import Seen
+    from fer.testing.evaluation import all_scores
+
+    no, classes = np.zeros(2, dtype=bool), ("happy", "sad", "fear")
+    answers = Predictions("test", np.arange(2), np.array(["a", "b"]), np.array([0, 1]), np.eye(3, dtype=np.float32)[:2])
+    scored = {"resamples": 0, "seed": 0}
+    seen = Seen(no, no, no, None, False)
+    assert "restricted" not in all_scores(answers, align(classes, classes), seen, scored)  # none is of fear
+    assert "restricted" in all_scores(answers, align(classes, classes[:2]), seen, scored)
+
+
 def test_images_of_unknown_classes_alone_cannot_be_scored() -> None:
     from fer.files.predictions import Predictions
     from fer.scores.label_space import align
