@@ -53,7 +53,9 @@ def ensemble(cfg: "DictConfig") -> None:
     space = align(scorer.first.classes, data.classes, config["merge"])
     parts = choosing.compared(members, choice, scorer, split, config["soup"], run)
     if "soup" in parts:  # so that the soup can be tested by the folder's name, as a run can
-        run_folder.write_config(run, {**config, "data": run_record.data_of(members[0].folder, config["trust"])})
+        soup = {**config, "data": run_record.data_of(members[0].folder, config["trust"])}
+        run_folder.write_config(run, soup)
+        run_record.write(run, run_record.of_this_command(soup))  # stamped, as a training's: the data may name any class
     found = ensembling.write(run, config, parts, members, data, space)
     ensembling.print_tables(found, run)
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, flag_override
 
 from fer.cli import sweep_table
 from fer.cli.continuing import checkpoint_of
-from fer.cli.sweep_jobs import choose, collect, write_best
+from fer.cli.sweep_jobs import choose, collect, monitors, write_best
 from fer.config.quoting import quote
 from fer.display import plain, say
 from fer.errors import ConfigError
@@ -156,4 +156,6 @@ def report() -> None:
         write_best(_folder, best, len(rows), _select_by)
         again = f"python -m fer.train --config-dir {_folder} experiment=best"
         say(console, f"best by {_select_by}: job {best['job']}; again: {again}")
+    if len(several := monitors(rows)) > 1:
+        say(console, f"no job is called the best: their scores are of different monitors ({', '.join(several)})")
     say(console, f"sweep: {_folder}  (compare: tensorboard --logdir {_folder})")

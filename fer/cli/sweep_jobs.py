@@ -27,7 +27,10 @@ def overrides_of(job: Path) -> list[str]:
 
 
 def collect(folder: Path) -> list[dict[str, Any]]:
-    """Return a row for each job of a sweep: overrides, score, folder; best first, failed jobs last."""
+    """Return a row for each job of a sweep: overrides, score, folder; best first, failed jobs last.
+
+    Jobs whose scores cannot be compared stay in their order: tests, and trainings of several :func:`monitors`.
+    """
     rows = []
     for job in sorted(path for path in folder.iterdir() if (path / ".hydra" / "overrides.yaml").is_file()):
         overrides = overrides_of(job)
@@ -49,11 +52,18 @@ def collect(folder: Path) -> list[dict[str, Any]]:
         rows.append(row)
     if not any(row.get("epoch") for row in rows):
         return rows  # tests of checkpoints stay in their order: the best of them would be chosen on the test split
-    lowest_first = any(lower_is_better(str(row.get("monitor", ""))) for row in rows)
+    if len(monitors(rows)) > 1:
+        return rows
+    lowest_first = lower_is_better(monitors(rows)[0])
     return sorted(
         rows,
         key=lambda row: float("inf") if "score" not in row else row["score"] * (1 if lowest_first else -1),
     )
+
+
+def monitors(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what the trainings among a sweep's jobs were scored by; of several scores none says which job is best."""
+    return sorted({str(row["monitor"]) for row in rows if row.get("epoch")})
 
 
 def _scored(job: Path) -> dict[str, Any]:
@@ -86,7 +96,7 @@ def _training(job: Path, epoch: int) -> dict[str, Any]:
 
 
 def choose(rows: Sequence[dict[str, Any]], select_by: str) -> dict[str, Any] | None:
-    """Return the job to go on with, None if no job has a score.
+    """Return the job to go on with, None if no job has a score, or their scores are of several monitors.
 
     Args:
         rows: From :func:`collect`, best first.
@@ -95,6 +105,8 @@ def choose(rows: Sequence[dict[str, Any]], select_by: str) -> dict[str, Any] | N
             either, so the other half is not considered).
     """
     done = [row for row in rows if row.get("epoch")]
+    if len(monitors(rows)) > 1:
+        return None
     better = [row for row in done[: (len(done) + 1) // 2] if row["gap"] is not None]
     if select_by == "gap" and better:
         return min(better, key=lambda row: abs(row["gap"]))

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from fer.cli.sweep_jobs import headlines
+from fer.cli.sweep_jobs import headlines, monitors
 from fer.files.csv_table import write_csv
 from fer.files.run_folder import REPEATS
 from fer.scores.registry import SCORES
@@ -52,7 +52,7 @@ def show(console: "Console", rows: Sequence[dict[str, Any]], varied: Sequence[st
     """
     scores = _scores(rows)
     header, *lines = _lines(rows, varied, scores)
-    order = ", best first" if any(row.get("epoch") for row in rows) else ""
+    order = ", best first" if len(monitors(rows)) == 1 else ""
     ttas = {row["tta"] for row in rows if "tta" in row}
     tta = ttas.pop() if len(ttas) == 1 else "none"
     said = "" if tta == "none" else f"; scores with tta={tta}"
@@ -64,12 +64,14 @@ def show(console: "Console", rows: Sequence[dict[str, Any]], varied: Sequence[st
         _print(console, title, [header[0], *header[end:]], [[line[0], *line[end:]] for line in lines], 1)
         jobs = ["job", *(line[0] for line in best_lines)]
         turned = [[key, *(line[place] for line in best_lines)] for place, key in enumerate(varied, 1)]
-        _print(console, "choices of the best (all of them: sweep.csv)", jobs, turned, 1)
+        _print(console, f"choices of the {'best' if order else 'first'} (all of them: sweep.csv)", jobs, turned, 1)
     _show_means(console, rows, varied, [("", "score"), *scores])
 
 
 def _monitor(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the name of the score that the jobs are compared by."""
+    """Return the name of the score that the jobs are compared by; ``score`` where each has its own."""
+    if len(monitors(rows)) > 1:
+        return "score"
     return next((row["monitor"] for row in rows if "monitor" in row), "score")
 
 
@@ -99,10 +101,11 @@ def _lines(rows: Sequence[dict[str, Any]], varied: Sequence[str], scores: Sequen
     """Return the table of all jobs as text: the header, then a line for each job."""
     gaps = ["gap"] if any(row.get("gap") is not None for row in rows) else []
     lines = [["job", *varied, _monitor(rows), "epoch", *(_column(*score) for score in scores), *gaps]]
+    mixed = len(monitors(rows)) > 1
     for row in rows:
         line = [row["job"], *(row["overrides"].get(key, "") for key in varied)]
         if "score" in row:
-            line += [f"{row['score']:.4f}", str(row["epoch"])]
+            line += [f"{row['score']:.4f}{' ' + row['monitor'] if mixed else ''}", str(row["epoch"])]
             line += [
                 SCORES[score].text(row[split][score], further=1) if row.get(split) else "" for split, score in scores
             ]
@@ -158,7 +161,7 @@ def draw(folder: Path, rows: Sequence[dict[str, Any]], choices: Sequence[str]) -
         choices: Keys that differ between jobs.
     """
     choices = [key for key in choices if len({row["overrides"].get(key) for row in rows}) > 1]
-    if len(rows) < 4 or len(choices) < 2:
+    if len(rows) < 4 or len(choices) < 2 or len(monitors(rows)) > 1:
         return
     from fer.plots import figures
     from fer.plots.importance import importance_figure, importances, make_axis, parallel_coordinates_figure

@@ -14,6 +14,7 @@ from fer.display import markdown
 from fer.exporting.checks import Comparison
 from fer.files.atomic import writing
 from fer.files.hub import CARD
+from fer.plots.class_table import said_of_tta
 from fer.plots.tables import NOTHING
 from fer.scores.protocol import leak_line
 
@@ -61,6 +62,7 @@ education, but for medical or safety reasons; other uses count as high risk (Ann
 them (Art. 50(3)). The licence of the training images may allow research alone, and covers what was learned from them
 in some places: ask whoever owns them.
 """
+_UNSEEN = ", without images seen in training"
 
 
 def write(
@@ -98,27 +100,13 @@ def write(
         "## Training",
         "",
         f"- Data: {markdown(training['dataset'] or 'not known')}; {training['fitted']:,} images fitted it, "
-        f"{training['chose']:,} chose the checkpoint (by `{training['monitor']}`).",
+        f"{training['chose']:,} chose the checkpoint (by {markdown(training['monitor'] or 'what is not known')}).",
     ]
     lines += _before(training.get("parent"))
     lines += [f"- Epochs: {metrics['epochs']}; the best was {metrics['best_epoch']}."] if "epochs" in metrics else []
     lines += [f"- **{markdown(metrics['stamp'])}**"] if metrics.get("stamp") else []
-    lines += ["", "## Scores", "", *_scores(metrics, tests), ""]
-    lines += _leaks(tests)
-    lines += [
-        "## The file, compared with torch",
-        "",
-        f"Largest difference in probability {comparison.difference:.1e}, the same class on "
-        f"{100 * comparison.agree:.1f} % of {comparison.images:,} images.",
-        "",
-        "| batch | torch, ms | this file, ms |",
-        "|---|---|---|",
-        *(f"| {batch} | {a:.2f} | {b:.2f} |" for batch, (a, b) in comparison.milliseconds.items()),
-        "",
-        "Measured on one CPU while exporting; other machines differ.",
-        "",
-        _LIMITS,
-    ]
+    lines += ["", "## Scores", "", *_scores(metrics, tests), *_unlike_the_file(description, metrics, tests), ""]
+    lines += [*_leaks(metrics, tests), *_compared(comparison), _LIMITS]
     with writing(folder / FILE) as file:
         file.write("\n".join(lines))
 
@@ -138,13 +126,16 @@ def _before(parent: Mapping[str, Any] | None) -> list[str]:
 
 def _scores(metrics: Mapping[str, Any], tests: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a table of the run's own splits and of other tests, with 95 % intervals."""
-    rows = [(f"{metrics['data']}, {split}", metrics[split]) for split in ("val", "test") if split in metrics]
+    tta = said_of_tta(_tta(metrics))
+    rows = [(f"{metrics['data']}, {split}{tta}", metrics[split]) for split in ("val", "test") if split in metrics]
+    if metrics.get("clean"):  # of a training that began with another's weights, or had teachers
+        rows.append((f"{metrics['data']}, test{_UNSEEN}{tta}", metrics["clean"]))
     for test in tests:
-        said = f"{test['data']}, {test['split']}"
-        rows.append((f"{said}: {test['stamp']}" if test.get("stamp") else said, test["test"]))
-        rows += [(f"{said}, without images seen in training", test["clean"])] if test.get("clean") else []
+        said, tta = f"{test['data']}, {test['split']}", said_of_tta(_tta(test))
+        rows.append((f"{said}{tta}: {test['stamp']}" if test.get("stamp") else f"{said}{tta}", test["test"]))
+        rows += [(f"{said}{_UNSEEN}{tta}", test["clean"])] if test.get("clean") else []
         for column, parts in (test.get("slices") or {}).items():
-            rows += [(f"{said}, {column} = {value}", scores) for value, scores in parts.items()]
+            rows += [(f"{said}, {column} = {value}{tta}", scores) for value, scores in parts.items()]
     if not rows:
         return ["The checkpoint stands alone: no scores are known."]
     header = ["| images | n | accuracy | macro F1 |", "|---|---|---|---|"]
@@ -161,6 +152,45 @@ def _with_interval(scores: Mapping[str, Any], name: str) -> str:
     return f"{said} [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else said
 
 
-def _leaks(tests: Sequence[Mapping[str, Any]]) -> list[str]:
-    said = [f"- {markdown(test['data'])}: {markdown(leak_line(test['seen']))}" for test in tests if test.get("seen")]
+def _tta(scored: Mapping[str, Any]) -> str:
+    """Return the test-time augmentation of a training's or a test's scores; old trainings do not say."""
+    return str(scored.get("tta") or "none")
+
+
+def _unlike_the_file(
+    description: Mapping[str, Any], metrics: Mapping[str, Any], tests: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Say by what the table's scores are not this file's: they were measured with the checkpoint."""
+    lines = []
+    if any(_tta(scored) != "none" for scored in (metrics, *tests)):
+        lines += ["", "This file answers without test-time augmentation: expect less of it than rows with tta= say."]
+    if description["int8"]:
+        lines += [
+            "",
+            f"The rows are of the model in 32 bits. On validation its accuracy without test-time augmentation is "
+            f"{description['accuracy_float32']:.4f}; **this file, in 8 bits, has {description['accuracy_int8']:.4f}**.",
+        ]
+    return lines
+
+
+def _leaks(metrics: Mapping[str, Any], tests: Sequence[Mapping[str, Any]]) -> list[str]:
+    named = [(f"{metrics['data']}, the training's own test", metrics["seen"])] if metrics.get("seen") else []
+    named += [(test["data"], test["seen"]) for test in tests if test.get("seen")]
+    said = [f"- {markdown(name)}: {markdown(leak_line(seen))}" for name, seen in named]
     return ["Of the tested images:", "", *said, ""] if said else []
+
+
+def _compared(comparison: Comparison) -> list[str]:
+    return [
+        "## The file, compared with torch",
+        "",
+        f"Largest difference in probability {comparison.difference:.1e}, the same class on "
+        f"{100 * comparison.agree:.1f} % of {comparison.images:,} images.",
+        "",
+        "| batch | torch, ms | this file, ms |",
+        "|---|---|---|",
+        *(f"| {batch} | {a:.2f} | {b:.2f} |" for batch, (a, b) in comparison.milliseconds.items()),
+        "",
+        "Measured on one CPU while exporting; other machines differ.",
+        "",
+    ]

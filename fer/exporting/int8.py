@@ -14,6 +14,7 @@ from fer.errors import FERError
 from fer.exporting import checks
 from fer.exporting.checks import rgb
 from fer.predicting.exported import ExportedNetwork
+from fer.scores.label_space import align
 
 CALIBRATION_IMAGES = 256
 
@@ -37,14 +38,18 @@ def replace_by(path: Path, datamodule: FERDataModule, before: ExportedNetwork, m
         max_drop: The largest loss of accuracy; with more the float32 file stays.
 
     Raises:
-        FERError: If more is lost.
+        FERError: If more is lost, or the data have no image of the model's classes.
     """
     images, rows, train = datamodule.samples.images, datamodule.rows("val"), datamodule.rows("train")
+    # By name: the data may have gained a class since the training, or list them in another order.
+    labels = align(before.classes, datamodule.classes).labels(datamodule.samples.labels[rows])
+    rows, labels = rows[labels >= 0], labels[labels >= 0]
+    if not len(rows):
+        raise FERError("int8=true: its price cannot be measured, as no validation image is of the model's classes.")
     chosen = train[np.linspace(0, len(train) - 1, min(CALIBRATION_IMAGES, len(train))).round().astype(np.int64)]
     smaller = path.with_suffix(".int8.onnx")
     try:
         quantise(path, smaller, images[np.sort(chosen)])
-        labels = datamodule.samples.labels[rows]
         accuracies = []
         for network in (before, ExportedNetwork(smaller)):
             answers = checks.answers(checks.of(network), images, rows)

@@ -145,6 +145,7 @@ def _as_before(network: ExportedNetwork, config: Mapping[str, Any], file: str) -
         not isinstance(training, dict)
         or not all(isinstance(training.get(key), int) for key in ("fitted", "chose"))
         or not all(isinstance(training.get(key), str | None) for key in ("dataset", "monitor"))
+        or not _is_parent(training.get("parent"))
         or not all(isinstance(content.get(key), str) for key in ("network", "input", "output"))
     ):
         said = config["hub"] or config["ckpt"]
@@ -158,6 +159,16 @@ def _as_before(network: ExportedNetwork, config: Mapping[str, Any], file: str) -
         "hub": config["hub"],
         "fer": fer.__version__,
     }
+
+
+def _is_parent(said: object) -> bool:
+    """Say whether somebody's description of the model before is what :func:`_parent` returns."""
+    return said is None or (
+        isinstance(said, dict)
+        and "fitted" in said
+        and isinstance(said["fitted"], int | None)
+        and isinstance(said.get("dataset"), str | None)
+    )
 
 
 def _parent(record: Mapping[str, Any] | None, seen: Mapping[str, Any]) -> dict[str, Any] | None:

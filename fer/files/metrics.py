@@ -16,8 +16,8 @@ Keys of all:
 Of a training: ``model``, the network; ``monitor`` and ``best_score``, what chose the checkpoint and its value;
 ``best_epoch``, the checkpoint's, and ``epochs``, how many there were, from 1 (files of early versions: from 0);
 ``last_epoch``: ``epoch``, and the averages of ``val`` (and ``test``) with its weights; ``val``, ``test``: scores. With
-``init=``: ``parent``: ``path``, ``mark`` and ``dataset`` of the model that it began with; ``seen`` and ``clean`` of the
-test split, as of a test.
+``init=``: ``parent``: ``path``, ``mark`` and ``dataset`` of the model that it began with; with that or ``teacher=``:
+``seen`` and ``clean`` of the test split, as of a test.
 
 Of a test: ``split``; ``label_space``: how the classes meet, see :class:`fer.scores.label_space.LabelSpace`; ``test``:
 scores; ``restricted``: with the choice limited to common classes; ``clean``: without images that the model has seen;
@@ -169,12 +169,17 @@ def check(metrics: Mapping[str, Any], averages: Sequence[str]) -> None:
 
 def _check_training(metrics: Mapping[str, Any], averages: Sequence[str]) -> None:
     _need(metrics, "best_epoch", int)
-    _need(metrics, "stamp", str, type(None))
+    for key in ("stamp", "tta"):
+        _need(metrics, key, str, type(None))
     if not any(isinstance(metrics.get(split), Mapping) for split in ("val", "test")):
         raise ValueError("it holds no scores")
     for split in ("val", "test"):
         if split in metrics:
             _check_scores(metrics[split], split, averages)
+    if "seen" in metrics:  # of a training with init= or teacher=
+        _check_seen(metrics)
+    if "clean" in metrics:
+        _check_scores(metrics["clean"], "clean", averages)
     last = metrics.get("last_epoch", {})
     _need({"last_epoch": last}, "last_epoch", dict)
     for split in ("val", "test"):
@@ -190,13 +195,7 @@ def _check_test(metrics: Mapping[str, Any], averages: Sequence[str]) -> None:
         raise ValueError("checkpoint is no path")
     _need(metrics, "label_space", dict)
     _need(metrics["label_space"], "merged", dict)
-    _need(metrics, "seen", dict)
-    _need(metrics["seen"], "known", bool)
-    for key in ("images", "in_training", "in_training_exactly", "chose_the_checkpoint"):
-        _need(metrics["seen"], key, int)
-    counts = metrics["seen"].get("summary", [0, 0])
-    if not (isinstance(counts, list) and [type(count) for count in counts] == [int, int]):
-        raise ValueError("seen.summary is no pair of numbers")
+    _check_seen(metrics)
     if "test" not in metrics:
         raise ValueError("it holds no scores")
     for part in ("test", "clean"):
@@ -205,6 +204,16 @@ def _check_test(metrics: Mapping[str, Any], averages: Sequence[str]) -> None:
     if "corruptions" in metrics:
         _check_averages({"n": 0, **_mapping(metrics, "corruptions")}, "corruptions", ["mean_corruption_accuracy"])
         _need(metrics["corruptions"], "accuracy", dict)
+
+
+def _check_seen(metrics: Mapping[str, Any]) -> None:
+    _need(metrics, "seen", dict)
+    _need(metrics["seen"], "known", bool)
+    for key in ("images", "in_training", "in_training_exactly", "chose_the_checkpoint"):
+        _need(metrics["seen"], key, int)
+    counts = metrics["seen"].get("summary", [0, 0])
+    if not (isinstance(counts, list) and [type(count) for count in counts] == [int, int]):
+        raise ValueError("seen.summary is no pair of numbers")
 
 
 def _need(node: Mapping[str, Any], key: str, *kinds: type) -> None:

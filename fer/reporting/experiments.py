@@ -22,12 +22,19 @@ def choices_of(run: Run, with_repeats: bool = False) -> dict[str, Any]:
         run: The run.
         with_repeats: Add its seed and fold.
     """
-    home, repeats = run.config.get("output_dir"), REPEATS if with_repeats else ()
+    home, repeats = str(run.config.get("output_dir") or ""), REPEATS if with_repeats else ()
     return {
         key: value for key, value in flat(run.config).items()
-        if key in repeats
-        or (key not in _IDLE and not key.startswith("logger") and not (home and str(home) in str(value)))
+        if key in repeats or (key not in _IDLE and not key.startswith("logger") and not _is_below(value, home))
     }  # fmt: skip
+
+
+def _is_below(value: Any, home: str) -> bool:
+    """Say whether a choice is the run's folder, or a path in it: what is another one in every run."""
+    if not home or not isinstance(value, str):
+        return False
+    # A folder's name of one word may be a choice too: output_dir=adamw optimizer=adamw.
+    return value.startswith(f"{home}/") or (value == home and "/" in home)
 
 
 def differing(alike: Sequence[Mapping[str, Any]]) -> list[str]:

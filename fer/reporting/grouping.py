@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from fer.files.metrics import Dataset
-from fer.reporting.runs import Group, Run
+from fer.reporting.runs import Group, Run, Test
 from fer.scores.registry import SCORES
 
 
@@ -33,14 +32,7 @@ def grouped(runs: Sequence[Run], score: str) -> list[Group]:
         if len(sizes[test.column]) > 1:  # classes or images were left out: scores of other images
             test.column += f" (n {test.metrics['test']['n']:,})"
     for run in runs:
-        found, run.tests = list(run.tests.values()), {}
-        for test in sorted(found, key=lambda test: str(test.folder)):
-            twin = next((other for other in run.tests.values() if test.metrics["test"] == other.metrics["test"]), None)
-            if twin is not None:  # the same test, made twice: perhaps once with corruptions
-                twin.metrics = max(twin.metrics, test.metrics, key=_corrupted)
-                continue
-            test.column = _free(test.column, run.tests)
-            run.tests[test.column] = test
+        run.tests = _by_column(sorted(run.tests.values(), key=lambda test: str(test.folder)))
     for run, name in zip(runs, short_names([run.folder for run in runs]), strict=True):
         run.name = name
     groups = [
@@ -54,9 +46,20 @@ def grouped(runs: Sequence[Run], score: str) -> list[Group]:
     return groups
 
 
-def _corrupted(metrics: Mapping[str, Any]) -> int:
-    """Return of how many kinds of corruption a test is."""
-    return len(metrics.get("corruptions", {}).get("accuracy", ()))
+def _by_column(tests: Sequence[Test]) -> dict[str, Test]:
+    """Name a run's tests, each once: one that was made again, perhaps with other corruptions, is the first's twin."""
+    found: dict[str, Test] = {}
+    alike: dict[str, list[Test]] = {}  # by the column before it is numbered
+    for test in tests:
+        others = alike.setdefault(test.column, [])
+        twin = next((other for other in others if other.metrics["test"] == test.metrics["test"]), None)
+        if twin is not None:
+            twin.twins.append(test)
+            continue
+        others.append(test)
+        test.column = _free(test.column, found)
+        found[test.column] = test
+    return found
 
 
 def _rank(score: str) -> Callable[[Run], tuple[float, str]]:

@@ -45,7 +45,9 @@ def compare(found: Found) -> Compared:
             pairs = [(label == said, label == b[sample][1]) for sample, (label, said) in a.items()]
             only = [sum(x and not y for x, y in pairs), sum(y and not x for x, y in pairs)]
             p = binomtest(only[0], sum(only), 0.5).pvalue if sum(only) else 1.0
-            rows.append([name, f"{len(pairs):,}", *(f"{count:,}" for count in only), f"{p:.2g}"])
+            names = [name] if name in runs[0].tests else [run.on(name) for run in runs]
+            what = " / ".join(dict.fromkeys(names))  # test flip / test
+            rows.append([what, f"{len(pairs):,}", *(f"{count:,}" for count in only), f"{p:.2g}"])
     return rows, refused
 
 

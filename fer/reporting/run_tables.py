@@ -16,10 +16,11 @@ from fer.scores.protocol import leak_line
 from fer.scores.registry import MEAN_CORRUPTION, SCORES, Score
 
 COLUMNS = (
-    "val, test: the dataset's own splits, with the weights that validation chose; last epoch: with the last epoch's "
-    "weights, which nothing has chosen. Other columns: tests; clean: without images that the model was trained on; "
-    "mean corruption accuracy: on images made worse, of all kinds "
-    "and strengths. In brackets: 95 % intervals, by resampling the images."
+    "val, test: the dataset's own splits, with the weights that validation chose; flip, shift, tencrop: with that "
+    "test-time augmentation; last epoch: with the last epoch's weights, which nothing has chosen. Other columns: "
+    "tests; clean: without images that the model, its parent or its teachers were trained on; "
+    "mean corruption accuracy: on images made worse, of all kinds and strengths. In brackets: 95 % intervals, by "
+    "resampling the images."
 )
 TRAIN = "train: as measured while training, with dropout. Runs that augment have none: it would be of other images."
 
@@ -76,7 +77,8 @@ def _scores(run: Run, score: str) -> dict[str, Cell]:
     last = run.metrics.get("last_epoch", {})
     parts: dict[str, Any] = {}
     for split in ("val", "test"):
-        parts |= {split: run.metrics.get(split), f"{split}, last epoch": last.get(split)}
+        parts |= {run.on(split): run.metrics.get(split), f"{run.on(split)}, last epoch": last.get(split)}
+    parts[f"{run.on('test')} clean"] = run.metrics.get("clean")
     for name, test in run.tests.items():
         parts |= {name: test.metrics["test"], f"{name} clean": test.metrics.get("clean")}
     found = {}
@@ -88,9 +90,9 @@ def _scores(run: Run, score: str) -> dict[str, Cell]:
             bounds = scores.get(f"{score}_95")
             found[column] = Cell(SCORES[score], float(scores[score]), (bounds[0], bounds[1]) if bounds else None)
     for name, test in run.tests.items():
-        if "corruptions" in test.metrics:
-            column, cell = _corrupted(name, test.metrics["corruptions"])
-            found[column] = cell
+        for worse in test.corrupted:
+            column, cell = _corrupted(name, worse)
+            found.setdefault(column, cell)  # of the same kinds of corruption once
     return found
 
 
@@ -136,9 +138,9 @@ def _table(words: list[str], rows: list[tuple[list[str], dict[str, Cell]]]) -> S
 
 
 def _columns(rows: Sequence[Mapping[str, Cell]]) -> list[str]:
-    first = ("train", "val", "val, last epoch", "test", "test, last epoch")
-    there = list(dict.fromkeys(column for scores in rows for column in scores))
-    return [column for column in first if column in there] + sorted(set(there) - set(first))
+    own = {"train": 0, "val": 1, "test": 2}  # by their first word: val, "val flip, last epoch"
+    first = {column: own.get(column.split()[0].rstrip(","), 3) for scores in rows for column in scores}
+    return sorted(first, key=lambda column: (first[column], column if first[column] == 3 else ""))
 
 
 def seed_table(group: Group, score: str) -> ScoreTable:
@@ -154,16 +156,17 @@ def seed_table(group: Group, score: str) -> ScoreTable:
     for key, runs in experiments.items():
         by_model.setdefault(runs[0].model, []).append(choices[key])
     differ = {model: differing(alike) for model, alike in by_model.items()}
-    rows = []
+    ranked = []
     for key, runs in experiments.items():
         scored = [_scores(run, score) for run in runs]
         cells = {
             column: _mean([scores[column] for scores in scored if column in scores]) for column in _columns(scored)
         }
         what = told(choices[key], differ[runs[0].model], runs[0].name)
-        rows.append(([runs[0].model or runs[0].name, what, str(len(runs))], cells))
-    rows.sort(key=lambda row: row[1]["val"].rank if "val" in row[1] else math.inf)
-    table = _table(["model", "choices", "runs"], rows)
+        val = cells.get(runs[0].on("val"))
+        ranked.append((val.rank if val else math.inf, ([runs[0].model or runs[0].name, what, str(len(runs))], cells)))
+    ranked.sort(key=lambda one: one[0])
+    table = _table(["model", "choices", "runs"], [row for _, row in ranked])
     return replace(table, columns=[column for column in table.columns if column != "train"])
 
 
@@ -223,8 +226,8 @@ def confusions(runs: Sequence[Run]) -> list[tuple[str, Sequence[Sequence[int]], 
     found: list[tuple[str, Sequence[Sequence[int]], list[str]]] = []
     for run in runs:
         scored = dict(run.scored)
-        if "test" in scored:
-            scored.pop("val", None)
+        if run.on("test") in scored:
+            scored.pop(run.on("val"), None)
         for name, scores in scored.items():
             title = f"{run.name}\n{name} · accuracy {scores['accuracy']:.3f}"
             stamp = (run.tests[name].metrics if name in run.tests else run.metrics).get("stamp")
@@ -237,8 +240,8 @@ def leak_lines(runs: Sequence[Run]) -> list[str]:
     """Say of which tests images were in training, or may have been; and how many tests are clean."""
     lines, clean = [], 0
     for run in runs:
-        for name, test in run.tests.items():
-            seen = test.metrics["seen"]
+        own = {run.on("test"): run.metrics["seen"]} if "seen" in run.metrics else {}  # with init= or teacher=
+        for name, seen in (own | {name: test.metrics["seen"] for name, test in run.tests.items()}).items():
             known = seen["known"] and seen.get("complete", True)
             if known and not seen["in_training"] and not seen["chose_the_checkpoint"]:
                 clean += 1

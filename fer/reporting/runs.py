@@ -18,12 +18,19 @@ class Test:
         metrics: Its ``metrics.json``.
         dataset: What was tested on.
         column: Its name among the tests of all runs.
+        twins: The same test made again, with the same scores.
     """
 
     folder: Path
     metrics: Mapping[str, Any]
     dataset: Dataset
     column: str = ""
+    twins: list["Test"] = field(default_factory=list)
+
+    @property
+    def corrupted(self) -> list[Mapping[str, Any]]:
+        """What it and its twins scored on images made worse."""
+        return [test.metrics["corruptions"] for test in (self, *self.twins) if "corruptions" in test.metrics]
 
     @property
     def checkpoint(self) -> Path:
@@ -73,10 +80,15 @@ class Run:
         """Its network's name."""
         return str(self.metrics.get("model") or "")
 
+    def on(self, split: str) -> str:
+        """Return what its scores on one of its own splits are called: ``val``; ``val flip`` with ``tta=flip``."""
+        tta = self.metrics.get("tta") or "none"
+        return split if tta == "none" else f"{split} {tta}"
+
     @property
     def scored(self) -> dict[str, Mapping[str, Any]]:
         """All that it is scored on: its own splits and its tests, by name."""
-        own = {split: self.metrics[split] for split in ("val", "test") if split in self.metrics}
+        own = {self.on(split): self.metrics[split] for split in ("val", "test") if split in self.metrics}
         return own | {name: test.metrics["test"] for name, test in self.tests.items()}
 
 

@@ -35,7 +35,10 @@ class LabelSpace:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The scored classes of which the dataset has no image: the model can only be wrong with them."""
+        """The scored classes that the dataset does not have: the model can only be wrong with them.
+
+        A class that the dataset has counts as common even where the tested split holds no image of it.
+        """
         return tuple(name for name in self.classes if name not in self.common)
 
     def _as(self, name: str) -> str:

@@ -246,10 +246,10 @@ def _slices(
     """Score each value of each attribute that the dataset has."""
     found: dict[str, dict[str, Any]] = {}
     for attribute, values in datamodule.samples.attributes.items():
-        here = values[answers.rows]
+        here = np.array([value or "unknown" for value in values[answers.rows].tolist()])
         for value in sorted(set(here.tolist())):
             part = here == value
             scores = final_scores(answers.probabilities[part], answers.labels[part], space.classes, **options)
             kept = ("n", *of_confusion(), *(f"{name}_95" for name in of_confusion() if f"{name}_95" in scores))
-            found.setdefault(attribute, {})[value or "unknown"] = {key: scores[key] for key in kept}
+            found.setdefault(attribute, {})[value] = {key: scores[key] for key in kept}
     return found

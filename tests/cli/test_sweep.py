@@ -161,6 +161,29 @@ def test_no_seed_is_the_best(jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert not (jobs / "experiment").exists()
 
 
+def test_no_job_is_the_best_where_each_has_its_own_monitor(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(4):
+        monitor = ("val/accuracy", "val/loss")[number % 2]
+        path = jobs / str(number) / "metrics.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"monitor": monitor}))
+        choices = [f"monitor={monitor}", f"optimizer.lr={number}", *(f"model.part_{n}={number + n}" for n in range(4))]
+        (jobs / str(number) / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(choices))
+    rows = sweep_jobs.collect(jobs)
+    assert [row["job"] for row in rows] == ["0", "1", "2", "3"]
+    assert sweep_jobs.choose(rows, "score") is sweep_jobs.choose(rows, "gap") is None
+    monkeypatch.setattr(sweep, "_folder", jobs)
+    sweep.report()
+    said = capsys.readouterr().out
+    assert "no job is called the best: their scores are of different monitors (val/accuracy, val/loss)" in said
+    assert not re.search("best (by|first)|of the best", said)
+    assert not (jobs / "experiment").exists()
+    assert not list(jobs.glob("*.png"))
+    lines = list(csv.DictReader((jobs / "sweep.csv").open()))
+    assert [line["score"] for line in lines[:2]] == ["0.6000 val/accuracy", "0.5800 val/loss"]
+
+
 def test_no_job_is_chosen_where_none_has_a_score(tmp_path: Path) -> None:
     assert sweep_jobs.choose([{"job": "0", "error": "did not finish"}], "gap") is None
 

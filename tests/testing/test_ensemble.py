@@ -17,6 +17,7 @@ from sklearn import metrics as sk
 from fer.data.fingerprints import fingerprints
 from fer.data.labels import BASIC
 from fer.datasets.synthetic import Synthetic
+from fer.files import run_record
 from fer.scores import seen_images
 from fer.scores.metrics import final_scores
 from fer.testing import soup
@@ -124,6 +125,27 @@ def test_all_members_by_hand(
     with pytest.raises(SystemExit):
         run_here("fer.train", f"resume={out}", name=None)
     assert "is an ensemble, which was not trained itself" in capfd.readouterr().err
+
+
+def test_a_soup_of_ones_own_runs_is_ones_own(run_here: Here, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my_faces.py").write_text(
+        "from fer.datasets.synthetic import Synthetic\n\n\nclass MyFaces(Synthetic):\n    pass\n"
+    )
+    data = {**SYNTHETIC, "_target_": "my_faces.MyFaces", "cache_dir": str(tmp_path / "cache")}
+    runs = [write_member(tmp_path / "runs" / str(number), number, data=data) for number in range(2)]
+    said = refused(capfd, run_here, listed(*runs), "choose=all")
+    assert "not made by you on this machine" in said  # without the stamp that a training leaves
+    for run in runs:
+        run_record.write(run, run_record.RunRecord([], data=data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        out = run_here("fer.ensemble", listed(*runs), "choose=all", *CPU)
+        tested = run_here("fer.test", f"ckpt={out}", "mistakes=0", *CPU, name="tested")
+    assert read(tested)["test"] == read(out)["soup"]["test"]
+    (out / "run.yaml").unlink()
+    with pytest.raises(SystemExit):
+        run_here("fer.test", f"ckpt={out}", *CPU, name="again")
+    assert "data.cache_dir=" in capfd.readouterr().err
 
 
 def test_members_are_chosen_on_validation_and_scored_on_test(members: list[Path], run_here: Here) -> None:

@@ -243,7 +243,9 @@ def test_slices(trained: Path, run_here: Here, tmp_path: Path, monkeypatch: pyte
 
     def with_gender(self: Synthetic) -> Any:
         samples = read_faces(self)
-        return replace(samples, attributes={"gender": np.array(["f", "m"])[np.arange(len(samples)) % 2]})
+        numbers = np.arange(len(samples))
+        light = np.array(["", "unknown", "dark"])[numbers % 3]  # what is not annotated, in two ways
+        return replace(samples, attributes={"gender": np.array(["f", "m"])[numbers % 2], "light": light})
 
     monkeypatch.setattr(Synthetic, "read", with_gender)
     found = read(run_here("fer.test", f"ckpt={trained}", *CPU))
@@ -251,6 +253,9 @@ def test_slices(trained: Path, run_here: Here, tmp_path: Path, monkeypatch: pyte
     assert slices["f"]["n"] + slices["m"]["n"] == found["test"]["n"]
     mean = sum(part["accuracy"] * part["n"] for part in slices.values()) / found["test"]["n"]
     assert mean == pytest.approx(found["test"]["accuracy"])
+    light = found["slices"]["light"]
+    assert sorted(light) == ["dark", "unknown"]
+    assert light["dark"]["n"] + light["unknown"]["n"] == found["test"]["n"]
 
 
 @pytest.mark.parametrize(
@@ -325,6 +330,20 @@ def test_size_and_fit_of_other_data_are_the_checkpoints(
     capfd.readouterr()
     run_here("fer.test", f"ckpt={run}", "data=folder", "data.root=faces", name="test")
     assert "input 24x24 grey, fit=crop" in capfd.readouterr().out
+
+
+def test_a_class_without_images_is_still_the_datasets() -> None:
+    from fer.files.predictions import Predictions
+    from fer.scores.label_space import align
+    from fer.scores.seen_images import Seen
+    from fer.testing.evaluation import all_scores
+
+    no, classes = np.zeros(2, dtype=bool), ("happy", "sad", "fear")
+    answers = Predictions("test", np.arange(2), np.array(["a", "b"]), np.array([0, 1]), np.eye(3, dtype=np.float32)[:2])
+    scored = {"resamples": 0, "seed": 0}
+    seen = Seen(no, no, no, None, False)
+    assert "restricted" not in all_scores(answers, align(classes, classes), seen, scored)  # none is of fear
+    assert "restricted" in all_scores(answers, align(classes, classes[:2]), seen, scored)
 
 
 def test_images_of_unknown_classes_alone_cannot_be_scored() -> None:
