@@ -23,16 +23,16 @@ def faces(cfg: "DictConfig") -> None:
             detector cannot be used.
     """
     import os
-    from pathlib import Path
 
     from fer.cropping import dataset, photos
     from fer.cropping.cutting import Cutter
     from fer.errors import ConfigError
     from fer.files import run_lock
+    from fer.files.home import expanded
     from fer.framing.detectors import build_detector
 
     config = settled(cfg)
-    root, to = Path(config["source"]).expanduser(), Path(config["to"]).expanduser()
+    root, to = expanded(config["source"]), expanded(config["to"])
     if root.resolve() in (to.resolve(), *to.resolve().parents):
         raise ConfigError(f"to={to}: lies in the source folder, and would be read as photographs next time.")
     found = photos.find(root, config["subjects"])

@@ -22,6 +22,7 @@ from fer.config import moved
 from fer.errors import ConfigError
 from fer.files import export, hub, run_record
 from fer.files.atomic import writing
+from fer.files.home import expanded
 from fer.files.text import read_text
 
 CONFIG, ENVIRONMENT, FAILURE = "config.yaml", "environment.jsonl", "error.txt"
@@ -136,7 +137,7 @@ def prediction_name(source: object, ckpt: object, *options: object) -> str:
     if source.isdecimal():
         return f"camera{name}-{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     model = None if ckpt is None else ckpt if hub.is_address(ckpt) else checkpoint_mark(str(ckpt))
-    key = [str(Path(source).expanduser().absolute()), model, *options]
+    key = [str(expanded(source).absolute()), model, *options]
     return f"{name}-{hashlib.sha256(repr(key).encode(errors='backslashreplace')).hexdigest()[:8]}"
 
 
