@@ -18,6 +18,7 @@ from fer.config.timm_names import timm_models, timm_optimizers
 from fer.data.labels import EMOTIONS, canonical
 from fer.errors import ConfigError, LabelError, did_you_mean
 from fer.files import hub
+from fer.files.home import expanded
 from fer.scores.registry import each_epoch, reported
 
 log = logging.getLogger(__name__)
@@ -152,6 +153,11 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
             f"frame={values['frame']}: does not go with corruptions, which are of the images as they are. Test without "
             f"one of them, then without the other."
         )
+    if values.get("explain") is True and values.get("annotated") == 0:
+        problems.append(
+            "explain=true: is drawn for annotated pictures alone, and annotated=0 writes none. Say annotated=<number>, "
+            "or leave explain out."
+        )
     if "MultiTarget" not in str(values.get("loss._target_", "MultiTarget")):
         problems += [
             f"{key}=multi_target: its targets are no distribution; it needs loss=multi_target."
@@ -198,7 +204,7 @@ def check_paths(cfg: DictConfig) -> None:
         for where, (name, options_given) in parts.items():
             problems += _missing_data(where, name, options_given)
     probabilities = config.get("probabilities")
-    if probabilities is not None and not Path(probabilities).expanduser().is_file():
+    if probabilities is not None and not expanded(probabilities).is_file():
         problems.append(f"probabilities={probabilities}: no such file.")
     if config.get("ckpt") is None:  # a checkpoint's own weights win
         problems += _wrong_weights((config.get("model") or {}).get("checkpoint_path"))
@@ -210,7 +216,7 @@ def check_paths(cfg: DictConfig) -> None:
 def _wrong_weights(value: Any) -> list[str]:
     if value is None:
         return []
-    path = Path(value).expanduser()
+    path = expanded(value)
     if path.is_dir() or (path.parent.name == "checkpoints" and (path.parents[1] / "run.yaml").is_file()):
         return [
             f"model.checkpoint_path={value}: a model of fer's own is given by init={value}: its network comes along."
@@ -220,7 +226,7 @@ def _wrong_weights(value: Any) -> list[str]:
 
 def _missing_runs(config: Mapping[str, Any]) -> list[str]:
     runs = config["runs"] if isinstance(config["runs"], list) else [config["runs"]]
-    return [f"runs={run}: there is no such folder." for run in runs if not Path(run).expanduser().is_dir()]
+    return [f"runs={run}: there is no such folder." for run in runs if not expanded(run).is_dir()]
 
 
 def _missing_checkpoint(config: Mapping[str, Any]) -> list[str]:
@@ -229,7 +235,7 @@ def _missing_checkpoint(config: Mapping[str, Any]) -> list[str]:
         path = config.get(key)
         if path is not None and hub.is_address(path):
             problems += hub.wrong_address(key, path)
-        elif path is not None and not Path(path).expanduser().exists():
+        elif path is not None and not expanded(path).exists():
             said = "no such file or folder. A run keeps best.ckpt and last.ckpt in its checkpoints folder."
             problems.append(f"{key}={path}: {said}")
     return problems
@@ -242,16 +248,16 @@ def _missing_data(where: str, choice: str | None, node: Mapping[str, Any]) -> li
     root = node.get("root") or (said[1] if said else None)
     problems = []
     behind_url = choice == "shards" and "://" in str(root)
-    if root is not None and root != "???" and not behind_url and not Path(root).expanduser().exists():
+    if root is not None and root != "???" and not behind_url and not expanded(root).exists():
         problems.append(
-            f"{where}.root={root}: dataset '{choice}' was not found; there is no {Path(root).expanduser().absolute()}."
+            f"{where}.root={root}: dataset '{choice}' was not found; there is no {expanded(root).absolute()}."
             + (f" Expected: {said[2]}." if said else "")
             + _source(str(node.get("_target_")))
             + f" Then name it with {where}.root=<folder>."
         )
     for key in ("exclude", "votes"):
         path = node.get(key)
-        if path is not None and not Path(path).expanduser().is_file():
+        if path is not None and not expanded(path).is_file():
             problems.append(f"{where}.{key}={path}: no such file.")
     return problems
 

@@ -18,6 +18,7 @@ from fer.config.groups import conf_dir, group_names, option_names
 from fer.config.quoting import quote, unquote
 from fer.errors import ConfigError, FERError, listing
 from fer.files import metrics, run_record
+from fer.files.home import expanded
 from fer.files.run_lock import is_locked
 from fer.files.run_record import RunRecord
 
@@ -44,7 +45,7 @@ def continued(flags: list[str], overrides: list[str]) -> list[str]:
         if key == "resume":
             raise FERError("resume=: needs a run: resume=outputs/<name>/<time>, or resume=last for the newest.")
         return flags + overrides
-    given = newest() if (key, text) == ("resume", "last") and not Path("last").exists() else Path(text).expanduser()
+    given = newest() if (key, text) == ("resume", "last") and not Path("last").exists() else expanded(text)
     run = _run_of(key, given)
     if run is None:
         return flags + overrides  # a checkpoint from elsewhere: trained on in a new folder

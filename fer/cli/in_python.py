@@ -3,7 +3,6 @@
 import copy
 import importlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from fer.cli.hints import explain
 from fer.config.groups import conf_dir
 from fer.config.quoting import written
 from fer.errors import ConfigError, did_you_mean
+from fer.files.home import expanded
 from fer.files.run_lock import OwnFolder
 
 Overrides = Mapping[str, Any] | Sequence[str]
@@ -117,7 +117,7 @@ def _at_home(config: dict[str, Any]) -> dict[str, Any]:
     def at_home(value: Any) -> Any:
         if isinstance(value, list):
             return [at_home(one) for one in value]
-        return os.path.expanduser(value) if isinstance(value, str) else value
+        return str(expanded(value)) if isinstance(value, str) and value.startswith("~") else value
 
     return config | {key: at_home(config[key]) for key in ("ckpt", "compare", "runs", "tests") if key in config}
 

@@ -1,10 +1,10 @@
 """Checks of ways to train that exclude each other: corrected class counts, teachers, labels."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from fer.config.option_values import shown
+from fer.files.home import expanded
 
 
 def wrong(config: Mapping[str, Any]) -> list[str]:
@@ -52,10 +52,10 @@ def _many_targets(config: Mapping[str, Any]) -> list[str]:
 def missing(config: Mapping[str, Any]) -> list[str]:
     """Name teachers, and an audit, that are not there."""
     teacher, audit = config.get("teacher") or [], (config.get("data") or {}).get("refine")
-    gone = audit is not None and not Path(audit).expanduser().exists()
+    gone = audit is not None and not expanded(audit).exists()
     problems = [f"data.refine={audit}: no such folder. python -m fer.audit refine=true makes one."] if gone else []
     return problems + [
         f"teacher={path}: no such file or folder. A run's folder, or a checkpoint in it, can teach."
         for path in ([teacher] if isinstance(teacher, str) else teacher)
-        if not Path(path).expanduser().exists()
+        if not expanded(path).exists()
     ]

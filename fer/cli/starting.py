@@ -20,6 +20,7 @@ from fer.config.plain_data import check_plain
 from fer.config.quoting import unquote, written
 from fer.errors import ConfigError, FERError, listing
 from fer.files import export, run_folder
+from fer.files.home import expanded
 
 
 def started(overrides: list[str]) -> list[str]:
@@ -69,7 +70,7 @@ def network_of(text: str) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such thing, or it does not tell its network.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     try:
         node = _node(path)
         if not isinstance(node.get("_target_"), str):

@@ -1,6 +1,8 @@
 """One photograph: find its faces, cut them out, save them, and say what happened."""
 
 import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +22,7 @@ from fer.framing.framing import Framing
 SEVERAL = ("largest", "all", "none")
 """What is saved of a photograph with several faces."""
 
+_ENDING = ".png"
 _DECODED = 1600  # pixels: a photograph of more than twice as many is decoded smaller
 _SHARPNESS_SIDE = 96
 _NO_FACE = "no face was found"
@@ -77,11 +80,16 @@ class Cutter:
             result = self._verdict(face.scaled(scale), number, len(faces))
             file = ""
             if result == SAVED:
-                file = f"{name}_{number}.png" if self.several == "all" else f"{name}.png"
+                file = f"{name}_{number}{_ENDING}" if self.several == "all" else f"{name}{_ENDING}"
                 _save(pixels, self.to / file)
             about = {**described(face.scaled(scale)), "sharpness": f"{sharpness(pixels):.0f}"}
             rows.append(self._row(photo, stamp, face=number, faces=len(faces), file=file, result=result, **about))
         return rows
+
+    def name_of(self, file: str) -> str:
+        """Return the name under which a photograph's crop was saved, as :meth:`cut` takes it."""
+        stem = file.removesuffix(_ENDING)
+        return stem.rpartition("_")[0] if self.several == "all" else stem
 
     def _verdict(self, face: Face, number: int, faces: int) -> str:
         if face.size < self.min_size:
@@ -98,16 +106,32 @@ class Cutter:
         return Row(**{**blank, **known, "bytes": stamp[0], "modified": stamp[1], **values})
 
 
-def crop_names(photos: list[Photo]) -> list[str]:
-    """Return a path for each photograph's crops, without ending; no two are alike, whatever else is cut."""
-    stems = [str(PurePosixPath(photo.shown).with_suffix("")) for photo in photos]
-    taken: dict[str, int] = {}
-    for stem in stems:
-        taken[stem.lower()] = taken.get(stem.lower(), 0) + 1
-    return [
-        photo.shown.replace(".", "-") if taken[stem.lower()] > 1 else stem
-        for photo, stem in zip(photos, stems, strict=True)
-    ]
+def crop_names(photos: Sequence[Photo], left: Iterable[Photo], kept: Iterable[str]) -> dict[str, str]:
+    """Name the crops of photographs: a path each, without ending, in the photograph's own folder; no two are alike.
+
+    Args:
+        photos: All photographs of the source.
+        left: Those whose crops are to be named.
+        kept: Names that crops of the others have already.
+
+    Returns:
+        The names by :attr:`Photo.path`.
+    """
+    stems = Counter(str(PurePosixPath(photo.shown).with_suffix("")).lower() for photo in photos)
+    taken = {name.lower() for name in kept}
+    names = {}
+    for photo in left:
+        path = PurePosixPath(photo.shown)
+        name = str(path.with_suffix(""))
+        if stems[name.lower()] > 1:
+            name = str(path.with_name(path.name.replace(".", "-")))
+        free, number = name, 1
+        while free.lower() in taken:
+            number += 1
+            free = f"{name}-{number}"
+        taken.add(free.lower())
+        names[photo.path] = free
+    return names
 
 
 def _stamp(path: Path) -> tuple[int, int]:

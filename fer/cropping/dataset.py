@@ -4,9 +4,10 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rich.console import Console
@@ -20,7 +21,7 @@ from fer.display import cell, say
 from fer.environment import usable_cores
 from fer.errors import ConfigError
 from fer.files import faces_manifest as manifest
-from fer.files.atomic import writing
+from fer.files.atomic import unwritable, writing
 from fer.files.faces_manifest import SAVED, Row
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,11 @@ _NAMED = 10  # photographs without a face, or unreadable, that are named on the 
 
 
 def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse a folder whose faces were cut otherwise; write down how they are cut now.
+    """Refuse a folder whose faces were cut otherwise, or of other photographs; write down how they are cut now.
+
+    Args:
+        folder: The folder of faces.
+        settings: What decides the crops; ``source`` is the photographs' folder.
 
     Raises:
         ConfigError: Naming what differs.
@@ -42,8 +47,9 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     if path.is_file():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
-            changed = [key for key in settings if before[key] != settings[key]]
-        except (ValueError, KeyError, TypeError) as error:
+            source = before.get("source")
+            changed = [key for key in settings if key != "source" and before[key] != settings[key]]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{path}: cannot be read ({error}). Choose another folder: to=...") from error
         if changed:
             was = ", ".join(f"{key}={before[key]} (now {settings[key]})" for key in changed if key != "framing")
@@ -51,11 +57,24 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"to={folder}: holds faces that were cut with {was}. Choose another folder, or remove this one."
             )
-        return
-    if any(not entry.name.startswith(".") and entry.suffix != ".log" for entry in folder.iterdir()):
+        if source == settings["source"]:
+            return
+        if source is not None or not _are_of(folder, Path(settings["source"])):
+            raise ConfigError(
+                f"to={folder}: holds the faces of {'other photographs' if source is None else f'source={source}'}, "
+                f"which would be removed for those of {settings['source']}. Choose another folder: to=... (If the "
+                f'same photographs only moved there, say so in {path}: "source".)'
+            )
+    elif any(not entry.name.startswith(".") and entry.suffix != ".log" for entry in folder.iterdir()):
         raise ConfigError(f"to={folder}: is not empty, and holds no faces of fer.faces. Choose another folder.")
     with writing(path) as file:
         json.dump(settings, file, indent=1)
+
+
+def _are_of(folder: Path, source: Path) -> bool:
+    """Whether faces may be those of a source, where an earlier version did not write down whose they are."""
+    rows = manifest.read(folder)
+    return not rows or any(is_as_before(source / row.source, row) for row in rows)
 
 
 def run(cutter: Cutter, photos: Sequence[Photo]) -> tuple[list[Row], int]:
@@ -71,9 +90,13 @@ def run(cutter: Cutter, photos: Sequence[Photo]) -> tuple[list[Row], int]:
     Raises:
         UnwritableError: If the folder cannot be written; what is done is kept.
     """
-    done = _done_before(cutter, photos)
-    names = dict(zip((photo.path for photo in photos), crop_names(list(photos)), strict=True))
+    listed = manifest.read(cutter.to)
+    done = _done_before(cutter, photos, listed)
+    kept = {row.file for rows in done.values() for row in rows if row.file}
+    stale = {row.file for row in listed if row.file} - kept
+    _remove(cutter.to, stale)  # first: once this start's manifest is written, nothing tells of them any more
     left = [photo for photo in photos if photo.shown not in done]
+    names = crop_names(photos, left, map(cutter.name_of, kept))
     before, written = len(done), time.monotonic()
 
     def all_rows() -> list[Row]:
@@ -93,25 +116,50 @@ def run(cutter: Cutter, photos: Sequence[Photo]) -> tuple[list[Row], int]:
                     written = time.monotonic()
         finally:  # when interrupted too: a repeated command goes on from here
             manifest.write(cutter.to, all_rows())
-    return all_rows(), before
+    rows = all_rows()
+    if gone := stale - {row.file for row in rows}:
+        log.info("faces removed whose photographs are gone, or show none any more: %d", len(gone))
+    return rows, before
 
 
-def _done_before(cutter: Cutter, photos: Sequence[Photo]) -> dict[str, list[Row]]:
+def _done_before(cutter: Cutter, photos: Sequence[Photo], listed: Sequence[Row]) -> dict[str, list[Row]]:
     """Return the rows of photographs that are cut, unchanged, and whose crops are there."""
     by_source: dict[str, list[Row]] = {}
-    for row in manifest.read(cutter.to):
+    for row in listed:
         by_source.setdefault(row.source, []).append(row)
+    crops = Counter(row.file for row in listed)
     done = {}
     for photo in photos:
         rows = by_source.get(photo.shown, [])
         if rows and all(
             is_as_before(cutter.root / photo.path, row)
             and (row.label, row.subject) == (photo.label, photo.subject)
-            and (row.result != SAVED or (cutter.to / row.file).is_file())
+            and (row.result != SAVED or (crops[row.file] == 1 and _is_there(cutter.to, row)))
             for row in rows
         ):
             done[photo.shown] = rows
     return done
+
+
+def _is_there(folder: Path, row: Row) -> bool:
+    """Whether a crop is there, in its photograph's folder: earlier versions put some into another."""
+    return PurePosixPath(row.file).parent == PurePosixPath(row.source).parent and (folder / row.file).is_file()
+
+
+def _remove(folder: Path, files: Iterable[str]) -> None:
+    """Remove crops, and folders that are empty then: they would be trained on, or refused as empty classes."""
+    inside = folder.resolve()
+    for file in files:
+        crop = folder / file
+        if inside not in crop.parent.resolve().parents or not crop.is_file():
+            continue  # of a manifest that somebody edited
+        try:
+            crop.unlink()
+        except OSError as error:
+            raise unwritable(crop, error) from error
+        with suppress(OSError):  # what still holds something stays
+            for parent in crop.relative_to(folder).parents[:-1]:
+                (folder / parent).rmdir()
 
 
 def tell(folder: Path, rows: Sequence[Row], before: int, several: str) -> None:

@@ -11,6 +11,7 @@ from fer.data.samples import readable
 from fer.data.split_folders import split_folders, subfolders
 from fer.errors import ConfigError, DatasetError, listing
 from fer.files.csv_table import read_csv
+from fer.files.home import expanded
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def _with_subjects(photos: Sequence[Photo], root: Path, subjects: str) -> list[P
         known = {path: person for path, (person, mark, _) in named.items() if mark and person}
         remedy = "Name files <person>_<anything>, or list them: subjects=<csv with columns file and subject>."
     else:
-        listed = _read_subjects(Path(subjects).expanduser())
+        listed = _read_subjects(expanded(subjects))
         known = {photo.path: listed[photo.shown] for photo in photos if listed.get(photo.shown)}
         remedy = f"Add lines for them to {subjects}: file is the path below {root}, with /."
     if missing := [photo.shown for photo in photos if photo.path not in known]:

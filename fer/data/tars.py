@@ -82,8 +82,13 @@ def members(tar: Path) -> dict[str, Member]:
 
 def member_at(path: Path) -> Member | None:
     """Return the member of a tar file that a path names (``faces.tar/7.jpg``); None if it names a file of its own."""
-    tar = next((one for one in path.parents if one.suffix == ENDING and one.is_file()), None)
+    tar = tar_of(path)
     return members(tar).get(path.relative_to(tar).as_posix()) if tar else None
+
+
+def tar_of(path: Path) -> Path | None:
+    """Return the tar file in which a path stands (``faces.tar`` of ``faces.tar/7.jpg``); None if it stands in none."""
+    return next((one for one in path.parents if one.suffix == ENDING and one.is_file()), None)
 
 
 class Tars:

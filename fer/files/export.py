@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.errors import ConfigError, FERError
+from fer.files.home import expanded
 from fer.files.text import read_json, write_json
 
 FILE = "config.json"
@@ -99,7 +100,7 @@ def check_again(ckpt: str, said: str) -> None:
         ConfigError: If it is a graph.
         FERError: If it is an export that cannot be read.
     """
-    path = Path(ckpt).expanduser()
+    path = expanded(ckpt)
     if not is_export(path):
         return
     file = path.name if path.is_file() else read(path)["file"]
@@ -120,7 +121,7 @@ def check_test(config: Mapping[str, Any]) -> None:
         ConfigError: Naming the key.
     """
     ckpt = config["ckpt"]
-    if not is_export(Path(ckpt).expanduser()):
+    if not is_export(expanded(ckpt)):
         return
     if config.get("data") is None:
         raise ConfigError(

@@ -8,7 +8,6 @@ job that failed, ``error.txt``. Whatever stands there is only data, and may be d
 
 import hashlib
 import json
-import os
 import platform
 import re
 import time
@@ -23,6 +22,7 @@ from fer.config import moved
 from fer.errors import ConfigError
 from fer.files import export, hub, run_record
 from fer.files.atomic import writing
+from fer.files.home import expanded
 from fer.files.text import read_text
 
 CONFIG, ENVIRONMENT, FAILURE = "config.yaml", "environment.jsonl", "error.txt"
@@ -101,7 +101,7 @@ def checkpoint_mark(path: str | Path) -> str | None:
     Args:
         path: The checkpoint, a run's folder (for its best checkpoint), or an export.
     """
-    path = checkpoint_file(Path(os.path.expanduser(path)))
+    path = checkpoint_file(expanded(path))
     try:
         if not path.is_file():
             return None
@@ -137,7 +137,7 @@ def prediction_name(source: object, ckpt: object, *options: object) -> str:
     if source.isdecimal():
         return f"camera{name}-{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     model = None if ckpt is None else ckpt if hub.is_address(ckpt) else checkpoint_mark(str(ckpt))
-    key = [str(Path(source).expanduser().absolute()), model, *options]
+    key = [str(expanded(source).absolute()), model, *options]
     return f"{name}-{hashlib.sha256(repr(key).encode(errors='backslashreplace')).hexdigest()[:8]}"
 
 

@@ -1,4 +1,4 @@
-"""One process a run's folder: a folder of its own for each command, and a lock while a run trains in it."""
+"""One process a folder: a folder of its own for each command, and a lock while one is at work in it."""
 
 import errno
 import fcntl
@@ -72,11 +72,16 @@ def _claim(config: DictConfig, mode: str) -> None:
             config.hydra[mode].dir = str(folder)  # resolved again, the name could hold the next second
 
 
-def hold(run: Path, patience: float = 3) -> None:
-    """Lock a run's folder until this process ends.
+def hold(run: Path, patience: float = 3, key: str = "output_dir") -> None:
+    """Lock a command's folder until this process ends.
+
+    Args:
+        run: The folder.
+        patience: Seconds to wait for another process to leave it.
+        key: The option that names it.
 
     Raises:
-        ConfigError: If another process trains in it.
+        ConfigError: If another command is at work in it.
     """
     run = run.resolve()
     if run in _held:
@@ -92,7 +97,7 @@ def hold(run: Path, patience: float = 3) -> None:
                 break  # a file system without locks
             if time.monotonic() > deadline:
                 os.close(handle)
-                raise ConfigError(f"output_dir={run}: another process is training in it. Choose another.") from error
+                raise ConfigError(f"{key}={run}: another command is at work in it. Choose another.") from error
             time.sleep(0.1)
     _held[run] = handle
 

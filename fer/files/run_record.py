@@ -24,6 +24,7 @@ from fer.config.groups import conf_dir, option_names
 from fer.config.quoting import quote, unquote, written
 from fer.errors import ConfigError
 from fer.files.atomic import writing
+from fer.files.home import expanded
 
 FILE = "run.yaml"
 _FORMAT = 1
@@ -96,7 +97,7 @@ def absolute(node: Any, key: str = "") -> Any:
         return [absolute(one, key) for one in node]
     if not isinstance(node, str) or (key not in ("init", "teacher") and key.rpartition(".")[2] not in _PATHS):
         return node
-    path = Path(node).expanduser()
+    path = expanded(node)
     return str(path.absolute()) if path.exists() else node
 
 

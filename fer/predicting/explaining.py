@@ -1,11 +1,11 @@
 """What ``explain=true`` needs: looked at before torch is imported."""
 
 import importlib.util
-from pathlib import Path
 
 from fer.errors import ConfigError, FERError
 from fer.extras import missing_package
 from fer.files import export
+from fer.files.home import expanded
 
 
 def check(ckpt: str) -> None:
@@ -18,7 +18,7 @@ def check(ckpt: str) -> None:
         ConfigError: If it is an export other than safetensors.
         FERError: If captum is not installed.
     """
-    path = Path(ckpt).expanduser()
+    path = expanded(ckpt)
     if export.is_export(path) and export.read(path)["file"] != export.NAMES["safetensors"]:
         raise ConfigError(
             f"explain=true: ckpt={ckpt} is an export without gradients, which Grad-CAM needs. Name the run, its "

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from fer.errors import ConfigError, FERError
-from fer.files import hub
+from fer.files import home, hub
 from fer.files.export import is_export
 from fer.framing.crop import DEFAULT_MARGIN, cut, placement
 from fer.framing.detectors import DEFAULT, build_detector
@@ -275,7 +275,7 @@ def load(
     if found is not None:
         found.detect(np.zeros((64, 64, 3), np.uint8))  # its tables are made by the first call, which must be alone
     where, pinned = hub.local(path, "path") if isinstance(path, str) else (path, None)
-    path = Path(where).expanduser()
+    path = home.expanded(where)
     if is_export(path):
         if tta != "none" or device not in ("auto", "cpu"):
             raise ConfigError(f"{pinned or path}: is an export, which runs on the CPU, without test-time augmentation.")

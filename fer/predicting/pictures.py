@@ -14,6 +14,7 @@ from fer.data.pixels import bits_used, is_wide, open_image, opened, read_image, 
 from fer.data.squares import cut, square
 from fer.data.tars import member_at
 from fer.errors import FERError
+from fer.files.home import expanded
 
 SHORTER_SIDE = 1500
 """Pixels of the shorter side that are enough to find faces: what is huge may be decoded to no less than twice these."""
@@ -59,7 +60,7 @@ def read(path: str | Path, side: int = SHORTER_SIDE) -> Picture:
     Raises:
         FERError: If it cannot be read, saying why.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     try:
         source = member_at(path) or path
         with open_image(source) as file:

@@ -1,7 +1,6 @@
 """What a prediction leaves: a row a face, a row a file, and how far it came, so that the next one goes on. No torch."""
 
 import csv
-import hashlib
 import json
 import os
 import time
@@ -13,9 +12,10 @@ from typing import IO, Any
 import numpy as np
 
 from fer.errors import ConfigError
-from fer.files.atomic import unwritable, writing
-from fer.files.csv_table import csv_cell, read_csv
-from fer.files.text import read_json
+from fer.files.atomic import unwritable
+from fer.files.csv_table import csv_cell
+from fer.files.text import read_json, write_json
+from fer.predicting import changed
 from fer.predicting.faces import FaceEmotion
 
 ROWS, LINES, FILES = "predictions.csv", "predictions.jsonl", "files.csv"
@@ -31,6 +31,7 @@ class Record:
     """The files of a prediction, written on and on.
 
     What was written of a picture that was not ended is taken back; of a video, what was written since the last commit.
+    So is what was written of files that are others by now.
 
     Args:
         folder: Where they stand.
@@ -45,11 +46,15 @@ class Record:
     def __init__(self, folder: Path, classes: Sequence[str], recipe: Mapping[str, Any]) -> None:
         self.folder, self.recipe = folder, dict(recipe)
         self._video: dict[str, Any] | None = None  # the video in the middle, as in progress.json
+        self._marks: dict[str, list[int]] = {}  # of files that are being dealt with
+        self._columns = ["file", "frames", "faces", "error", *changed.MARK]
         sizes = self._sizes()
         self.files = self.faces = 0
         """Files and faces of this start."""
         self.before = 0
         """Files of earlier starts."""
+        self.changed = 0
+        """Files of earlier starts that are others by now: to be dealt with anew."""
         self.undone = any(
             (folder / name).exists() and (folder / name).stat().st_size > size for name, size in sizes.items()
         )
@@ -60,11 +65,11 @@ class Record:
         except OSError as error:
             raise unwritable(folder, error) from error
         self._kept = sizes
-        self._done = self._names() if sizes[FILES] else np.empty(0, np.uint64)
+        self._done = self._known() if sizes[FILES] else np.empty(0, np.uint64)
         self._rows, self._files = (csv.writer(self._open[name]) for name in (ROWS, FILES))
         if not sizes[ROWS]:
             self._rows.writerow([csv_cell(name) for name in (*_HEAD, *(f"p_{name}" for name in classes))])
-            self._files.writerow(["file", "frames", "faces", "error"])
+            self._files.writerow(self._columns)
             self.commit()
 
     def _sizes(self) -> dict[str, int]:
@@ -77,7 +82,7 @@ class Record:
                 )
             return {ROWS: 0, LINES: 0, FILES: 0, _TRAIL: 0}
         try:
-            state = read_json(path)
+            state = self._settled(read_json(path))
             sizes = {name: state["sizes"][name] for name in (ROWS, LINES, FILES)}
             sizes[_TRAIL] = state["sizes"].get(_TRAIL, 0)
             good = state["format"] in (1, _FORMAT) and all(map(self._holds, sizes, sizes.values()))
@@ -86,7 +91,7 @@ class Record:
                 counts = video["frames"], video["faces"]
                 good = set(video["before"]) == set(sizes) and all(isinstance(count, int) for count in counts)
                 good = good and all(map(self._holds, video["before"], video["before"].values()))
-                if _mark(video["file"]) == video["mark"]:
+                if changed.mark(video["file"]) == video["mark"]:
                     self._video = video
                 else:  # gone, or another by now: from its first frame
                     sizes = {name: video["before"][name] for name in sizes}
@@ -114,18 +119,54 @@ class Record:
         file.truncate(size)
         return file
 
-    def _names(self) -> "np.ndarray[Any, np.dtype[np.uint64]]":
-        with (self.folder / FILES).open(newline="", encoding="utf-8") as file:
-            names = np.fromiter((_hash(row["file"]) for row in read_csv(file)[1]), np.uint64)
-        self.before = len(names)
-        return np.unique(names)
+    def _known(self) -> "np.ndarray[Any, np.dtype[np.uint64]]":
+        self._columns, done, others = changed.known(self.folder / FILES)
+        self.before, self.changed = len(done), len(others)
+        if others:
+            self._take_out(others)
+        return np.unique(done)
+
+    def _take_out(self, names: set[str]) -> None:
+        """Take the rows of files out of the tables, all at once."""
+        tables = self._tables()
+        with _telling(self.folder):
+            try:
+                sizes = changed.write_without(names, tables)
+            except (ValueError, KeyError, TypeError, csv.Error) as error:
+                raise ConfigError(
+                    f"{self.folder}: its tables are damaged ({error}). Delete it, or choose another output_dir."
+                ) from error
+        if self._video is not None:  # all that goes stands before it
+            less = {name: self._kept[name] - size for name, size in sizes.items()}
+            self._video["before"] = {name: size - less.get(name, 0) for name, size in self._video["before"].items()}
+        self._kept = {**self._kept, **sizes}
+        self._write_state(renewed=True)
+        self.close()
+        with _telling(self.folder):
+            changed.finish(tables)
+            self._open = {name: self._opened(self.folder / name, size) for name, size in self._kept.items()}
+        self.commit()
+
+    def _tables(self) -> list[Path]:
+        return [self.folder / name for name in (ROWS, LINES, FILES)]
+
+    def _settled(self, state: dict[str, Any]) -> dict[str, Any]:
+        """End what a start that was killed while it took out rows has begun."""
+        if state.pop("renewed", False):
+            with _telling(self.folder):
+                changed.finish(self._tables())
+            write_json(self.folder / _STATE, state)
+        return state
 
     def is_done(self, path: Path) -> bool:
-        """Say whether an earlier start has dealt with a file."""
-        if not len(self._done):
-            return False
-        place = int(np.searchsorted(self._done, _hash(_text(path))))
-        return place < len(self._done) and int(self._done[place]) == _hash(_text(path))
+        """Say whether an earlier start has dealt with a file; if not, it is to be dealt with as it is now."""
+        name = _text(path)
+        key = changed.key(name)
+        place = int(np.searchsorted(self._done, key))
+        if place < len(self._done) and int(self._done[place]) == key:
+            return True
+        self._marks[name] = changed.mark(name)  # before it is read: a change meanwhile is seen by the next start
+        return False
 
     def add(
         self, path: Path | str, faces: Iterable[FaceEmotion], frame: int | None = None, seconds: float | None = None,
@@ -151,8 +192,10 @@ class Record:
     def end(self, path: Path | str, faces: int, frames: int | None = None, error: str = "") -> None:
         """Write that a file is dealt with."""
         with _telling(self.folder / FILES):
+            seen = self._marks.pop(_text(path), [])
+            seen = self._video["mark"] if self._video else seen
             row = [csv_cell(_text(path)), "" if frames is None else frames, faces, csv_cell(error)]
-            self._files.writerow(row)
+            self._files.writerow([*row, *(seen or ("", ""))][: len(self._columns)])
         self.files += 1
         self._video = None
         if time.monotonic() - self._begun > _EVERY:
@@ -183,7 +226,7 @@ class Record:
         """
         if self._video is None:
             self.commit()
-            self._video = {"file": _text(path), "mark": _mark(_text(path)), "frames": 0, "faces": 0}
+            self._video = {"file": _text(path), "mark": changed.mark(_text(path)), "frames": 0, "faces": 0}
             self._video["before"] = self._kept
         return self._video["frames"], self._video["faces"]
 
@@ -222,11 +265,13 @@ class Record:
         self._kept = {name: os.fstat(file.fileno()).st_size for name, file in self._open.items()}
         if self._video is None:
             self._kept[_TRAIL] = 0
-        content = {"format": _FORMAT, "recipe": self.recipe, "sizes": self._kept, "video": self._video}
-        with writing(self.folder / _STATE) as state:
-            state.write(json.dumps(content, indent=2) + "\n")
+        self._write_state()
         self._open[_TRAIL].truncate(self._kept[_TRAIL])  # now that it is not needed any more
         self._begun = time.monotonic()
+
+    def _write_state(self, **more: bool) -> None:
+        content = {"format": _FORMAT, "recipe": self.recipe, "sizes": self._kept, "video": self._video}
+        write_json(self.folder / _STATE, {**content, **more})
 
     def close(self) -> None:
         """Close the files; what was not committed is there to read, and is made anew by the next start."""
@@ -248,16 +293,3 @@ def _telling(path: Path) -> Iterator[None]:
 
 def _text(path: Path | str) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
-
-
-def _mark(name: str) -> list[int]:
-    """Return what tells a file from what it was: its size and when it was changed; nothing if it is gone."""
-    try:
-        status = os.stat(name)
-    except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())

@@ -10,6 +10,7 @@ import cv2
 from fer.data import tars
 from fer.data.pixels import EXTENSIONS, UNSUPPORTED
 from fer.errors import ConfigError
+from fer.files.home import expanded
 from fer.predicting.record import ROWS
 
 VIDEOS = frozenset(
@@ -43,7 +44,7 @@ class Files:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        path = Path(source).expanduser()
+        path = expanded(source)
         if "://" in source:
             raise ConfigError(f"source={source}: is an address; give a file or folder on this machine.")
         if not path.exists() and not glob.has_magic(source):
@@ -70,7 +71,7 @@ class Files:
         return (path for path in self._all() if is_video(path) == video)
 
     def _all(self) -> Iterator[Path]:
-        path = Path(self.source).expanduser()
+        path = expanded(self.source)
         if path.is_dir():
             yield from _below(path)
         elif path.exists():
@@ -121,8 +122,9 @@ def _listed(path: Path) -> Iterator[Path]:
         for line in file:
             name = line.rstrip("\r\n")
             if name.strip() and not name.startswith("#"):
-                item = Path(name).expanduser()
-                yield from _in(path.parent / item if (path.parent / item).exists() else item)
+                item = expanded(name)
+                beside = path.parent / item
+                yield from _in(beside if beside.exists() or tars.tar_of(beside) else item)
 
 
 def open_video(path: Path | int) -> cv2.VideoCapture:

@@ -213,6 +213,14 @@ def test_a_list_and_a_glob(run: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(sources.Files("a")) == 3
 
 
+def test_names_that_begin_with_a_tilde(run: Path, run_here: Here, tmp_path: Path, bright: None) -> None:
+    Image.fromarray(square(30)).save(tmp_path / "~backup.png")
+    (tmp_path / "list.txt").write_text("~backup.png\n")
+    for number, source in enumerate(("~backup.png", "list.txt", "*.png", ".")):
+        out = run_here("fer.predict", f"ckpt={run}", f"source={source}", "annotated=0", *CPU, name=f"out{number}")
+        assert [row["file"] for row in rows(out)] == ["~backup.png"], source
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -227,6 +235,9 @@ def test_a_list_and_a_glob(run: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         (("ckpt={run}", "source=empty", "detector=fasst"), "'fast'"),
         (("ckpt={run}", "source=empty", "min_confidence=60"), "min_confidence=60"),
         (("ckpt=gone", "source=empty"), "ckpt=gone: no such file"),
+        (("ckpt=~gone/x", "source=empty"), "ckpt=~gone/x: no such file"),
+        (("ckpt={run}", "source=~gone.jpg"), "source=~gone.jpg: no such file"),
+        (("ckpt={run}", "source=empty", "explain=true", "annotated=0"), "annotated=0 writes none"),
     ],
 )
 def test_mistakes_are_said_before_torch(

@@ -62,6 +62,17 @@ def test_what_a_tar_file_holds(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one, other)
 
 
+def test_a_list_names_pictures_in_shards_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lists").mkdir()
+    plain(tmp_path / "lists", {"a.tar": {"x/1.png": png(1)}})
+    plain(tmp_path, {"b.tar": {"1.png": png(1)}})
+    (tmp_path / "lists" / "list.txt").write_text("a.tar/x/1.png\nb.tar/1.png\n")
+    monkeypatch.chdir(tmp_path)
+    found = list(Files("lists/list.txt").of_kind(video=False))
+    assert found == [Path("lists/a.tar/x/1.png"), Path("b.tar/1.png")]
+    assert all(pictures.read(path).pixels.size for path in found)
+
+
 @pytest.mark.parametrize("name", ["../1.png", "/etc/1.png", "x/../../1.png"])
 def test_names_that_lead_out_of_a_tar_file_are_refused(tmp_path: Path, name: str) -> None:
     plain(tmp_path, {"a.tar": {name: png(1)}})
