@@ -31,10 +31,11 @@ def wrong(config: Mapping[str, Any]) -> list[str]:
     """Name what contradicts ``monitor``, and what would end a training without a best checkpoint."""
     problems = _checkpoints(config) + [p for name, node in _callbacks(config) for p in _monitor(name, node, config)]
     mode, right = config["scheduler"].get("mode"), _mode_of(config["monitor"])
-    if str(config["scheduler"]["_target_"]).endswith(".ReduceLROnPlateau") and mode != right:
+    plateau = str(config["scheduler"]["_target_"]).endswith(".ReduceLROnPlateau")
+    if plateau and mode != right:
         problems.append(f"scheduler.mode={mode or 'min'}: with monitor={config['monitor']} it must be {right}.")
     every = config["trainer"].get("check_val_every_n_epoch", 1)
-    if str(config["scheduler"]["_target_"]).endswith(".ReduceLROnPlateau") and every != 1:
+    if plateau and every != 1:
         problems.append(
             f"trainer.check_val_every_n_epoch={shown(every)}: scheduler=plateau looks at the validation score after "
             f"each epoch. Leave it 1, or choose another schedule."
