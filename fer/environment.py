@@ -255,6 +255,7 @@ def quieten(first: bool) -> None:
         r".*smaller than the logging interval.*",  # epochs are logged whatever the interval
         r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
         r".*in eval mode at the start of training.*",  # a frozen backbone is, on purpose
+        r".*ModelCheckpoint.*could not find the monitored key.*",  # in an epoch without validation
         r".*custom batch sampler.*for prediction.*",  # EvalBatches returns every sample once
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -54,7 +54,7 @@ def export(cfg: "DictConfig") -> None:
     # The model, and images to compare it on: the run's own, else drawn ones.
     module = record.original(config)
     metrics = record.metrics_of(config["ckpt"])
-    tests = record.tests_of(config["tests"], config["ckpt"])
+    tests = [*record.soup_of(config["ckpt"]), *record.tests_of(config["tests"], config["ckpt"])]
     datamodule = record.data(config["ckpt"], config["trust"], module, needed=config["int8"])
     rows = checks.rows_to_compare(datamodule, config["images"])
     images = datamodule.samples.images

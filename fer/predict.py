@@ -87,10 +87,10 @@ def _recipe(config: Mapping[str, Any]) -> dict[str, Any]:
 _MISSING = {
     "ckpt": (
         "ckpt: which model? Name a run: python -m fer.predict ckpt=outputs/<name>/<time> source=photo.jpg\n"
-        "  There is none yet? Train one first. On the drawn faces, to see how it goes (a minute):\n"
+        "  There is none yet? Train one first. On the drawn faces, to see how it goes (two to three minutes):\n"
         "    python -m fer.train\n"
-        "  On FER2013 (research only, 9 minutes on a CPU): python -m fer.train experiment=fer2013_small "
-        "data.root=<folder>\n"
+        "  On FER2013 (research only, ten minutes on two CPU cores): python -m fer.train "
+        "experiment=fer2013_deep data.root=<folder>\n"
         "  On photographs of your own, a folder for each emotion: python -m fer.train data=folder data.root=<folder>"
     ),
     "source": (

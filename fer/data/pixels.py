@@ -130,13 +130,13 @@ def reason(path: Path | Member, error: Exception) -> str:
 
 def _reduced(file: Any, side: int) -> Image.Image:
     """Return an opened image at a fraction of its size, its shorter side no less than ``side``."""
-    orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
     file.draft(None, (side, side))  # JPEG is decoded smaller; other formats do nothing
     factor = min(file.size) // side
     if factor < 2 or is_wide(file):
         return file  # type: ignore[no-any-return]
     image: Image.Image = (file.convert("RGB") if file.mode in ("P", "PA", "1") else file).reduce(factor)
-    image.getexif()[ExifTags.Base.Orientation] = orientation
+    # Asked when it has been decoded: Pillow turns a TIFF while decoding, and then it has none any more.
+    image.getexif()[ExifTags.Base.Orientation] = file.getexif().get(ExifTags.Base.Orientation, 1)
     return image
 
 

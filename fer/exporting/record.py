@@ -40,6 +40,21 @@ def metrics_of(ckpt: str) -> dict[str, Any]:
     return metrics if metrics.get("checkpoint_mark") == run_folder.checkpoint_mark(ckpt) else {}
 
 
+def soup_of(ckpt: str) -> list[dict[str, Any]]:
+    """Return what a soup scored when its ensemble was made, as a test's ``metrics.json``; empty if it is no soup's."""
+    path = Path(ckpt)
+    try:
+        metrics = metrics_file.read((path if path.is_dir() else path.parent.parent) / metrics_file.FILE)
+        if metrics_file.kind_of(metrics) != "ensemble" or not isinstance(metrics.get("soup"), dict):
+            return []
+        # What was seen and the stamp are of all members, so of no fewer images than of the soup's.
+        found = metrics | {key: metrics["soup"][key] for key in ("test", "clean") if key in metrics["soup"]}
+        metrics_file.check(found, _SCORES)
+    except (OSError, ValueError):
+        return []
+    return [found] if metrics.get("checkpoint_mark") == run_folder.checkpoint_mark(ckpt) else []
+
+
 def tests_of(folders: Sequence[str], ckpt: str) -> list[dict[str, Any]]:
     """Return ``metrics.json`` of tests of a checkpoint.
 

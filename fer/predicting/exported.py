@@ -30,6 +30,7 @@ class ExportedNetwork:
         classes: The classes, in the order of the probabilities.
         preprocess: What the model wants to see; a graph of ONNX or OpenVINO does all of it by itself.
         name: The network's name.
+        temperature: By which its graph, or ``probabilities``, divides the logits already.
         device: Always the CPU.
         net: The network in torch, of safetensors; None of a graph.
     """
@@ -43,6 +44,9 @@ class ExportedNetwork:
         self.classes: list[str] = self.content["classes"]
         try:
             self.preprocess = Preprocessing.from_dict(self.content["preprocessing"])
+            self.temperature = float(self.content.get("temperature", 1.0))
+            if not 0 < self.temperature < float("inf"):
+                raise ValueError(f"temperature {self.temperature:g}")
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise FERError(f"{folder / export.FILE}: its preprocessing cannot be used ({error}).") from error
         self.net: torch.nn.Module | None = None
@@ -121,10 +125,9 @@ class ExportedNetwork:
         except Exception as error:  # safetensors' own, which has no public base
             raise FERError(f"{self.path}: cannot be read ({str(error).splitlines()[0][:200]}).") from error
         self.net = net.eval()
-        temperature = float(self.content.get("temperature", 1.0))
 
         def run(images: Tensor) -> Tensor:
-            return (net(self.preprocess(images)).float() / temperature).softmax(1)  # type: ignore[no-any-return]
+            return (net(self.preprocess(images)).float() / self.temperature).softmax(1)  # type: ignore[no-any-return]
 
         return run
 

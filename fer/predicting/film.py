@@ -12,7 +12,8 @@ import numpy.typing as npt
 from fer.files.atomic import if_possible
 from fer.predicting import drawing
 from fer.predicting.faces import FaceEmotion
-from fer.predicting.photographs import PICTURES, free_name
+from fer.predicting.photographs import free_name
+from fer.predicting.record import PICTURES
 
 if TYPE_CHECKING:
     from fer.predicting.reading import Frame

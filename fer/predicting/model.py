@@ -260,8 +260,8 @@ def load(
         tta: Test-time augmentation: ``none``, ``flip``, ``shift`` or ``tencrop``.
         margin: Side of the crop over the size of the face's box, for a model whose framing is not known.
         batch_size: Faces that go through the network together.
-        calibrate: Whether the temperature that the run has fitted on its validation split is applied; without it the
-            probabilities are those that ``fer.test`` writes. It changes no face's most probable emotion.
+        calibrate: Whether the temperature that validation has fitted is applied (it changes no face's most probable
+            emotion); without it the probabilities are those that ``fer.test`` writes.
         trust: Packages of your own whose networks the checkpoint may build.
 
     Raises:
@@ -279,7 +279,9 @@ def load(
     if is_export(path):
         if tta != "none" or device not in ("auto", "cpu"):
             raise ConfigError(f"{pinned or path}: is an export, which runs on the CPU, without test-time augmentation.")
-        return Model(ExportedNetwork(path), found, margin, batch_size, source=pinned or str(path))
+        exported = ExportedNetwork(path)
+        undone = 1.0 if calibrate else 1 / exported.temperature
+        return Model(exported, found, margin, batch_size, undone, pinned or str(path))
     module = FERModule.load_from_checkpoint(path, packages=trust, tta=tta)
     module.to(_device(device))
     temperature = temperature_of(load_checkpoint(path)) if calibrate else 1.0
@@ -287,11 +289,7 @@ def load(
 
 
 def _device(name: str) -> torch.device:
-    """Return the device of a name.
-
-    Raises:
-        FERError: If this machine has none.
-    """
+    """Return the device of a name, or raise an error if this machine has none."""
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")

@@ -22,14 +22,9 @@ from fer.predicting import drawing
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.model import Found, Model
 from fer.predicting.pictures import Picture
+from fer.predicting.record import EXPLAINED, PICTURES
 
 log = logging.getLogger(__name__)
-
-PICTURES = "annotated"
-"""The folder of annotated pictures and videos, in that of the prediction."""
-
-EXPLAINED = "explained"
-"""The folder of the same pictures with heat maps."""
 
 _AHEAD = 3  # pictures for each thread that may wait for the network
 _TOLD = 20  # faces, and pictures without one, that are told on the terminal

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
+from PIL import Image
 
 from fer.data.pixels import bits_used, is_wide, open_image, opened, read_image, reason
 from fer.data.squares import cut, square
@@ -18,7 +18,6 @@ from fer.files.home import expanded
 
 SHORTER_SIDE = 1500
 """Pixels of the shorter side that are enough to find faces: what is huge may be decoded to no less than twice these."""
-_TURNED = (5, 6, 7, 8)  # EXIF orientations whose sides change places
 _KINDS = "a path, a PIL image, a NumPy array or a torch tensor"
 
 
@@ -66,14 +65,14 @@ def read(path: str | Path, side: int = SHORTER_SIDE) -> Picture:
         with open_image(source) as file:
             width, height = file.size
             bits = bits_used([source]) if is_wide(file) else 16
-            if file.getexif().get(ExifTags.Base.Orientation, 1) in _TURNED:
-                width, height = height, width
         pixels = read_image(source, bits=bits, side=side)
     except MemoryError as error:
         raise FERError(f"{path}: too large for the memory there is; make it smaller.") from error
     except Exception as error:  # decoders raise anything for a broken file
         raise FERError(f"{path}: {reason(path, error)}.") from error
-    return Picture(pixels, (width, height))
+    # Asked of the pixels: whether a header's size is that of the upright picture differs from format to format.
+    on_its_side = (width - height) * (pixels.shape[1] - pixels.shape[0]) < 0
+    return Picture(pixels, (height, width) if on_its_side else (width, height))
 
 
 def given(image: Any) -> Picture:

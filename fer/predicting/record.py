@@ -19,8 +19,11 @@ from fer.predicting import changed
 from fer.predicting.faces import FaceEmotion
 
 ROWS, LINES, FILES = "predictions.csv", "predictions.jsonl", "files.csv"
-
-_STATE = "progress.json"
+STATE = "progress.json"
+PICTURES = "annotated"
+"""The folder of annotated pictures and videos, in that of the prediction."""
+EXPLAINED = "explained"
+"""The folder of explained pictures, beside it."""
 _TRAIL = "unfinished.jsonl"  # a line a frame of the video that is not ended yet
 _FORMAT = 2  # 1 knew of no video in the middle
 _EVERY = 2.0  # seconds between two looks at the disk
@@ -74,7 +77,7 @@ class Record:
 
     def _sizes(self) -> dict[str, int]:
         """Return how many bytes of each file count."""
-        path = self.folder / _STATE
+        path = self.folder / STATE
         if not path.exists():
             if there := [name for name in (ROWS, LINES, FILES) if (self.folder / name).exists()]:
                 raise ConfigError(
@@ -155,7 +158,7 @@ class Record:
         if state.pop("renewed", False):
             with _telling(self.folder):
                 changed.finish(self._tables())
-            write_json(self.folder / _STATE, state)
+            write_json(self.folder / STATE, state)
         return state
 
     def is_done(self, path: Path) -> bool:
@@ -271,7 +274,7 @@ class Record:
 
     def _write_state(self, **more: bool) -> None:
         content = {"format": _FORMAT, "recipe": self.recipe, "sizes": self._kept, "video": self._video}
-        write_json(self.folder / _STATE, {**content, **more})
+        write_json(self.folder / STATE, {**content, **more})
 
     def close(self) -> None:
         """Close the files; what was not committed is there to read, and is made anew by the next start."""

@@ -36,7 +36,10 @@ def run(model: Model, source: Files | int, record: Record, config: Mapping[str, 
     )
     log.info("model  %s", f"{config['hub'] or config['ckpt']}: {', '.join(model.classes)}")
     if record.before:
-        log.info("%s files were dealt with before; they are passed over.", f"{record.before:,}")
+        log.info(
+            "%s files were dealt with before; they are passed over, and their pictures stay as they are.",
+            f"{record.before:,}",
+        )
     if record.changed:
         log.info("%s files were changed since; they are dealt with anew.", f"{record.changed:,}")
     first = None if isinstance(source, int) else record.left_in_the_middle(source.of_kind(video=True))

@@ -11,7 +11,7 @@ from fer.data import tars
 from fer.data.pixels import EXTENSIONS, UNSUPPORTED
 from fer.errors import ConfigError
 from fer.files.home import expanded
-from fer.predicting.record import ROWS
+from fer.predicting.record import EXPLAINED, PICTURES, ROWS, STATE
 
 VIDEOS = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv"}
@@ -108,10 +108,8 @@ def _in(path: Path) -> Iterator[Path]:
 def _below(folder: Path) -> Iterator[Path]:
     """Yield what is meant below a folder; not what an earlier prediction left there, nor behind links to folders."""
     for where, folders, names in os.walk(folder):
-        if ROWS in names:
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        drawn = (PICTURES, EXPLAINED) if {ROWS, STATE} <= set(names) else ()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in drawn)
         for name in sorted(filter(_is_meant, names)):
             yield from _in(Path(where) / name)
 

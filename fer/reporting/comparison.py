@@ -111,7 +111,7 @@ def _attach(test: Test, trained: dict[Path, Run]) -> str | None:
     """Give a test to the run of its checkpoint; of a checkpoint that is the run's no more, say so instead."""
     path, mark = _checkpoint_of(test), test.metrics.get("checkpoint_mark")
     test.metrics = {**test.metrics, "checkpoint": str(path)}
-    home = test.checkpoint.parent.parent
+    home = test.home
     if home not in trained and mark:  # moved or copied since: its content tells
         moved = [run.folder for run in trained.values() if run.metrics.get("checkpoint_mark") == mark]
         home = moved[0] if moved else home

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fer.files.metrics import Dataset
 from fer.reporting.runs import Group, Run, Test
@@ -52,7 +53,7 @@ def _by_column(tests: Sequence[Test]) -> dict[str, Test]:
     alike: dict[str, list[Test]] = {}  # by the column before it is numbered
     for test in tests:
         others = alike.setdefault(test.column, [])
-        twin = next((other for other in others if other.metrics["test"] == test.metrics["test"]), None)
+        twin = next((other for other in others if _same(other.metrics, test.metrics)), None)
         if twin is not None:
             twin.twins.append(test)
             continue
@@ -60,6 +61,12 @@ def _by_column(tests: Sequence[Test]) -> dict[str, Test]:
         test.column = _free(test.column, found)
         found[test.column] = test
     return found
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two tests are of one checkpoint, with the same scores; older tests have no mark of theirs."""
+    marks = {test["checkpoint_mark"] for test in (one, other) if test.get("checkpoint_mark")}
+    return len(marks) < 2 and bool(one["test"] == other["test"])
 
 
 def _rank(score: str) -> Callable[[Run], tuple[float, str]]:

@@ -44,7 +44,8 @@ def on_terminal(group: Group, score: str) -> list["Table | Text"]:
         parts += fitted(
             "mean and standard deviation over seeds or folds", header, rows[:_LISTED], words=len(means.words) - 1
         )
-    return [*parts, *map(cell, lead_lines(means or table, longest=30)), cell("")]
+    said = [*run_tables.repeat_lines(group), *lead_lines(means or table, longest=30)]
+    return [*parts, *map(cell, said), cell("")]
 
 
 def _brief(table: ScoreTable) -> ScoreTable:
@@ -143,7 +144,8 @@ def _said(group: Group, table: ScoreTable) -> list[str]:
 
 
 def _lines(group: Group, table: ScoreTable) -> list[str]:
-    return [*run_tables.sample_lines(group.runs), *lead_lines(table), *run_tables.leak_lines(group.runs)]
+    repeats, leaks = run_tables.repeat_lines(group), run_tables.leak_lines(group.runs)
+    return [*run_tables.sample_lines(group.runs), *repeats, *lead_lines(table), *leaks]
 
 
 def _write_latex(path: Path, found: Found, score: str) -> None:
@@ -152,8 +154,9 @@ def _write_latex(path: Path, found: Found, score: str) -> None:
     def show(cell: Cell, best: bool) -> str:
         text = f"\\textbf{{{cell.number}}}" if best else cell.number
         if cell.spread is not None:
-            return f"{text} $\\pm$ {cell.score.text(cell.spread)}"
-        return f"{text} {{\\scriptsize {cell.aside.replace('-', '--')}}}" if cell.bounds else text
+            return f"{text} $\\pm$ {cell.score.text(cell.spread)}{cell.few}"
+        text = f"{text} {{\\scriptsize {cell.aside.replace('-', '--')}}}" if cell.bounds else text
+        return text + cell.few
 
     lines = ["% Written by fer.report; \\input{report.tex}. It needs no package.", ""]
     for group in found.groups:

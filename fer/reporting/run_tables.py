@@ -26,15 +26,21 @@ TRAIN = "train: as measured while training, with dropout. Runs that augment have
 
 
 class Cell(NamedTuple):
-    """A score with its 95 % interval, or with the deviation over seeds."""
+    """A score with its 95 % interval, or with the deviation over seeds; ``n`` where its row has more runs than it."""
 
     score: Score
     value: float
     bounds: tuple[float, float] | None = None
     spread: float | None = None
+    n: int | None = None
 
     def __str__(self) -> str:
-        return self.number + ("" if self.spread is None else f" ± {self.score.text(self.spread)}")
+        return self.number + ("" if self.spread is None else f" ± {self.score.text(self.spread)}") + self.few
+
+    @property
+    def few(self) -> str:
+        """Of how many runs it is, if of fewer than its row has."""
+        return "" if self.n is None else f" (n {self.n})"
 
     @property
     def number(self) -> str:
@@ -147,10 +153,10 @@ def seed_table(group: Group, score: str) -> ScoreTable:
     """Return mean and deviation over the runs that differ in seed or fold alone: a row for each experiment."""
     experiments: dict[str, list[Run]] = {}
     choices: dict[str, dict[str, Any]] = {}
-    for run in group.runs:
-        found = choices_of(run)
-        key = json.dumps(found, sort_keys=True, default=str) if found else str(run.folder)
-        experiments.setdefault(key, []).append(run)
+    for alike in _by_repeat(group):
+        found = choices_of(alike[0])
+        key = json.dumps(found, sort_keys=True, default=str) if found else str(alike[0].folder)
+        experiments.setdefault(key, []).append(alike[0])
         choices[key] = found
     by_model: dict[str, list[dict[str, Any]]] = {}
     for key, runs in experiments.items():
@@ -160,7 +166,8 @@ def seed_table(group: Group, score: str) -> ScoreTable:
     for key, runs in experiments.items():
         scored = [_scores(run, score) for run in runs]
         cells = {
-            column: _mean([scores[column] for scores in scored if column in scores]) for column in _columns(scored)
+            column: _mean([scores[column] for scores in scored if column in scores], len(runs))
+            for column in _columns(scored)
         }
         what = told(choices[key], differ[runs[0].model], runs[0].name)
         val = cells.get(runs[0].on("val"))
@@ -170,11 +177,32 @@ def seed_table(group: Group, score: str) -> ScoreTable:
     return replace(table, columns=[column for column in table.columns if column != "train"])
 
 
-def _mean(cells: Sequence[Cell]) -> Cell:
+def _mean(cells: Sequence[Cell], runs: int) -> Cell:
+    n = len(cells) if len(cells) < runs else None
     if len(cells) == 1:
-        return cells[0]
+        return cells[0]._replace(n=n)
     values = [cell.value for cell in cells]
-    return Cell(cells[0].score, mean(values), None, stdev(values))
+    return Cell(cells[0].score, mean(values), None, stdev(values), n)
+
+
+def _by_repeat(group: Group) -> list[list[Run]]:
+    """Return the runs that share all choices, seed and fold; the latest by its folder's name comes first."""
+    found: dict[str, list[Run]] = {}
+    for run in group.runs:
+        choices = choices_of(run, with_repeats=True)
+        key = json.dumps(choices, sort_keys=True, default=str) if choices else str(run.folder)
+        found.setdefault(key, []).append(run)
+    return [sorted(alike, key=lambda run: str(run.folder), reverse=True) for alike in found.values()]
+
+
+def repeat_lines(group: Group) -> list[str]:
+    """Say which runs count once in the means, because they are one experiment with one seed."""
+    return [
+        f"{alike[0].name} and {', '.join(run.name for run in alike[1:])} are one experiment with one seed; the means "
+        f"count {alike[0].name} alone."
+        for alike in _by_repeat(group)
+        if len(alike) > 1
+    ]
 
 
 def lead_lines(table: ScoreTable, longest: int | None = None) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer.files import run_folder
+from fer.files import export, run_folder
 from fer.files.metrics import Dataset
 
 
@@ -38,13 +38,21 @@ class Test:
         return run_folder.checkpoint_file(Path(self.metrics["checkpoint"]))
 
     @property
+    def home(self) -> Path:
+        """The folder of the checkpoint's run, or of an export; the file itself, where it stands in neither."""
+        folder = self.checkpoint.parent
+        if folder.name == "checkpoints":
+            return folder.parent
+        return folder if export.model_file(folder) == self.checkpoint else self.checkpoint
+
+    @property
     def kind(self) -> tuple[str, ...]:
         """What tells it from other tests on the same data."""
         merged = self.metrics["label_space"]["merged"]
         said = [f"{source} as {to}" for source, to in merged.items()]
         tta = [self.metrics["tta"]] if self.metrics["tta"] != "none" else []
-        stem = self.checkpoint.stem
-        return (self.metrics["split"], *tta, *said, *([f"({stem})"] if stem != "best" else []))
+        of_run, stem = self.checkpoint.parent.name == "checkpoints", self.checkpoint.stem
+        return (self.metrics["split"], *tta, *said, *([f"({stem})"] if of_run and stem != "best" else []))
 
 
 @dataclass

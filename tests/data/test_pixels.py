@@ -78,12 +78,14 @@ def test_huge_images_are_decoded_smaller(tmp_path: Path, monkeypatch: pytest.Mon
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(smooth).save(tmp_path / "turned.jpg", quality=100, exif=exif)
-    Image.fromarray(smooth).save(tmp_path / "turned.png", exif=exif)
+    for name in ("turned.png", "turned.tiff"):
+        Image.fromarray(smooth).save(tmp_path / name, exif=exif)
     monkeypatch.setattr(pixels, "_LARGE", 100_000)
     for name, shape in (
         ("a.png", (100, 150)),
         ("a.jpg", (150, 225)),
         ("turned.png", (150, 100)),
+        ("turned.tiff", (150, 100)),
         ("turned.jpg", (225, 150)),
     ):
         image = read_image(tmp_path / name, side=48)

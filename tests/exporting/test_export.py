@@ -198,6 +198,9 @@ def test_openvino_answers_as_torch_does(run_here: Run, tmp_path: Path) -> None:
         together = list(threads.map(exported.classify, [crops] * 20))
     np.testing.assert_allclose(together, np.stack([exported.classify(crops)] * 20), atol=1e-6)
     assert "OpenVINO reads `model.xml`" in (folder / "README.md").read_text()
+    raw, plain = (fer.load(path, "none", device="cpu", calibrate=False) for path in (folder, cropping))
+    np.testing.assert_allclose(raw.classify(crops), plain.classify(crops), atol=5e-6)
+    assert np.abs(raw.classify(crops) - exported.classify(crops)).max() > 1e-3
     batch = {"image": torch.from_numpy(np.stack(crops[:1])), "row": None, "label": None}
     answer = ExportedModule(folder).predict_step(batch, 0)["probabilities"]  # as fer.test scores it: not calibrated
     torch.testing.assert_close(answer, load_module(cropping).probabilities(batch["image"]), rtol=0, atol=5e-6)

@@ -50,7 +50,7 @@ def test_a_changed_picture_is_dealt_with_anew(
     (tmp_path / "photos" / "c.png").unlink()
     run_here(*args, name="out")
     said = capsys.readouterr().out
-    assert "2 files were dealt with before; they are passed over." in said
+    assert "2 files were dealt with before; they are passed over, and their pictures stay as they are." in said
     assert "1 files were changed since; they are dealt with anew." in said
     put(tmp_path / "photos" / "c.png", 2)
     fresh = run_here(*args, name="fresh")

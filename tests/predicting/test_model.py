@@ -130,6 +130,14 @@ def test_a_huge_picture_keeps_its_own_pixels_in_boxes(whole: Model, tmp_path: Pa
     assert whole.predict(tmp_path / "huge.png")[0].box == (0, 0, 6000, 3000)
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tiff", "a.webp"])
+def test_a_turned_picture_has_the_size_of_the_upright_one(whole: Model, tmp_path: Path, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (100, 60), (90, 90, 90)).save(tmp_path / name, exif=exif)
+    assert whole.predict(tmp_path / name)[0].box == (0, 0, 60, 100)
+
+
 def test_a_bad_file_says_why(whole: Model, tmp_path: Path) -> None:
     (tmp_path / "no.jpg").write_text("no image")
     write_image(tmp_path / "cut.png", face(0, np.random.default_rng(0)))

@@ -211,6 +211,13 @@ def test_a_list_and_a_glob(run: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert [path.name for path in files.of_kind(video=False)] == ["x.png", "y.jpg"]
     assert [path.name for path in files.of_kind(video=True)] == ["z.mp4"]
     assert len(sources.Files("a")) == 3
+    # What a prediction into that folder has drawn there is no source; whatever else stands beside it is.
+    for name in ("predictions.csv", "annotated/x.jpg", "explained/x.jpg"):
+        (Path("a") / name).parent.mkdir(exist_ok=True)
+        (Path("a") / name).touch()
+    assert len(sources.Files("a")) == 5, "another program's predictions.csv"
+    (Path("a") / "progress.json").touch()
+    assert len(sources.Files("a")) == 3
 
 
 def test_names_that_begin_with_a_tilde(run: Path, run_here: Here, tmp_path: Path, bright: None) -> None:

@@ -113,3 +113,21 @@ def test_a_folder_of_a_short_name_hides_no_choice(tmp_path: Path, run_here: Here
 def test_a_choice_is_left_out_where_it_is_a_path_in_the_runs_folder(home: str, value: object, chosen: bool) -> None:
     run = Run(Path("x"), config=json.loads(json.dumps({"output_dir": home, "optimizer": {"name": value}})))
     assert ("optimizer.name" in choices_of(run)) is chosen
+
+
+def test_exports_and_loose_checkpoints_are_rows_of_their_own(tmp_path: Path, run_here: Here) -> None:
+    for name, accuracy in (("A", 0.6), ("B", 0.4), ("C", 0.6)):
+        export = tmp_path / "exports" / name
+        export.mkdir(parents=True)
+        for file in ("model.onnx", "config.json"):
+            (export / file).touch()
+        for made, model, mark in (
+            ("exports", export / "model.onnx", f"mark of {name}"),
+            ("loose", tmp_path / "models" / f"{name}.ckpt", f"other {name}"),
+        ):
+            make_test(tmp_path / "tests" / made / name, tmp_path, accuracy, checkpoint=str(model), checkpoint_mark=mark)
+    rows = table_of(run_here("fer.report", f"runs={tmp_path}/tests", name="report"))
+    (column,) = {key for key in rows["A"] if key.startswith("folder") and "95%" not in key}
+    assert {name: row[column] for name, row in rows.items()} == {
+        "A": "0.600", "B": "0.400", "C": "0.600", "A.ckpt": "0.600", "B.ckpt": "0.400", "C.ckpt": "0.600",
+    }  # fmt: skip

@@ -280,6 +280,22 @@ def test_means_over_seeds_and_what_may_be_chance(tmp_path: Path, run_here: Here)
     assert "| 0.600 | 0.400 | - |" in markdown, "a class without images has no score"
 
 
+def test_a_seed_counts_once_in_a_mean_and_a_mean_of_fewer_says_so(
+    tmp_path: Path, run_here: Here, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, seed, accuracy in (("a", 0, 0.60), ("again", 0, 0.60), ("b", 1, 0.64), ("c", 2, 0.65)):
+        run = make_run(tmp_path / "runs" / name, accuracy, seed=seed)
+        if name in ("a", "again", "b"):
+            make_test(tmp_path / "tests" / name, run, accuracy - 0.1)
+    report = run_here("fer.report", f"runs={tmp_path}", name="report")
+    line = "again and a are one experiment with one seed; the means count again alone."
+    assert line in capfd.readouterr().out
+    assert line in (report / "report.md").read_text()
+    assert "| net | 3 | 0.630 ± 0.026 |" in (report / "report.md").read_text()
+    assert "0.520 ± 0.028 (n 2)" in (report / "report.md").read_text()
+    assert "0.520 $\\pm$ 0.028 (n 2)" in (report / "report.tex").read_text()
+
+
 def test_experiments_of_other_optimizers_are_told_apart_by_name(tmp_path: Path, run_here: Here) -> None:
     adam = {"name": "adamw", "lr": 0.1, "eps": 1e-8, "betas": [0.9, 0.99], "weight_decay": 0.05}
     sgd = {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
@@ -308,7 +324,9 @@ def test_a_terminal_of_80_columns_shows_every_number_whole(
     monkeypatch.setenv("COLUMNS", "80")
     for number in range(2):
         name = f"2026-01-0{number}_12-00-00_an_experiment_of_a_long_name"
-        run = make_run(tmp_path / "runs" / name / "run", 0.5 + number / 100, model="vit_base_patch16_224.augreg_in21k")
+        run = make_run(
+            tmp_path / "runs" / name / "run", 0.5 + number / 100, seed=number, model="vit_base_patch16_224.augreg_in21k"
+        )
         for test in range(6):
             where = dataset("a_dataset_of_a_long_name", f"/data/{test}", str(test))
             make_test(

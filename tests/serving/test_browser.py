@@ -120,6 +120,36 @@ def _video(tab: chromium.Tab, folder: Path) -> None:
     ink = "document.querySelector('#video .lane canvas').getContext('2d').getImageData(9, 40, 1, 1).data[3]"
     assert tab.value(ink) == 255, "the timeline is drawn"
 
+    _of_uneven_times(tab, film)
+
+
+def _of_uneven_times(tab: chromium.Tab, film: Path) -> None:
+    """A browser's own recordings come with a rate of 1,000, and with frames as they were shown."""
+    answered = """
+        const plain = window.fetch;
+        window.fetch = (asked, how) => {
+          if (!String(asked).startsWith('video')) return plain(asked, how);
+          const face = { track: 7, box: [9, 9, 99, 99], emotion: 'sad', probabilities: { angry: 0, happy: 0, sad: 1 } };
+          const frames = [...Array(40).keys()].map((frame) => ({ frame, time: frame * 0.05, faces: [face] }));
+          const rows = [{ rate: 1000, frames: 4000 }, { width: 480, height: 360 }, ...frames];
+          const text = rows.map((row) => JSON.stringify(row) + '\\n').join('');
+          return Promise.resolve(new Response(new ReadableStream({
+            start(stream) { window.going = stream; stream.enqueue(new TextEncoder().encode(text)); } })));
+        };
+    """
+    tab.value(f"(() => {{ {answered} }})()")
+    tab.choose("#video .file", film)
+    tab.wait("document.querySelector('#video .lane h3')?.textContent === 'Person 7sad 100 %'")
+    assert 0.4 < tab.value("document.querySelector('#video progress').value") < 0.6, "2 of 4 seconds"
+    tab.wait("!document.querySelector('#video .stage').hidden")
+    tab.value("document.querySelector('#video video').currentTime = 1.5")
+    box = "document.querySelector('#video .stage canvas')"
+    tab.wait(f"{box}.getContext('2d').getImageData(0, 0, {box}.width, {box}.height).data.some((value) => value)")
+    tab.value(
+        'window.going.enqueue(new TextEncoder().encode(\'{"end": true, "fault": null}\\n\')); window.going.close()'
+    )
+    tab.wait("document.querySelector('#video .said').textContent === '40 frames, 0:01, 1 person'")
+
 
 def _game(tab: chromium.Tab) -> None:
     tab.value("location.hash = 'game'")

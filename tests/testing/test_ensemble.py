@@ -119,6 +119,10 @@ def test_all_members_by_hand(
     assert "test images (0.0 %) were in training" in said
     tested = run_here("fer.test", f"ckpt={out}", "mistakes=0", *CPU, name="tested")
     assert read(tested)["test"] == metrics["soup"]["test"]
+    exported = run_here("fer.export", f"ckpt={out}", "format=safetensors", "images=8", name="exported")
+    card = (exported / "README.md").read_text().replace("\\", "")
+    assert f"| {metrics['soup']['test']['accuracy']:.3f} [" in card
+    assert "no scores are known" not in card
     assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit):  # the ensemble itself is no run
         run_here("fer.report", f"runs={out}", name="report")

@@ -100,8 +100,7 @@ function take(row, mine) {
 }
 
 function progressed() {
-  const due = Math.min(film.promised || Infinity, about.limits.video_seconds * film.rate);
-  progress.value = Number.isFinite(due) ? film.frames.length / due : 0;
+  progress.value = film.promised ? (film.frames.at(-1)?.time ?? 0) / lengthOf() : 0;
   say(said, `${film.frames.length.toLocaleString("en")} frames`);
 }
 
@@ -133,7 +132,7 @@ function draw() {
 
 function timelines() {
   const length = lengthOf();
-  const people = [...film.people].filter(([, points]) => points.length / film.rate >= Math.min(SHORTEST, length / 4));
+  const people = [...film.people].filter(([, points]) => seenFor(points) >= Math.min(SHORTEST, length / 4));
   people.slice(0, MOST).forEach(([track, points]) => {
     let lane = document.getElementById(`lane-${track}`);
     if (!lane) {
@@ -152,6 +151,22 @@ function timelines() {
   });
   axis.hidden = !people.length;
   [...axis.children].forEach((label, index, all) => { label.textContent = clock((length * index) / (all.length - 1)); });
+}
+
+/** Seconds from a person's first frame to the end of the last; by their times, since a recording's rate may be a mere 1,000. */
+function seenFor(points) {
+  return points.at(-1).time - points[0].time + 1 / film.rate;
+}
+
+/** The frame that is played at a time: the last one that has begun. */
+function frameAt(time) {
+  let [low, high] = [0, film.frames.length - 1];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (film.frames[middle].time <= time + 0.001) low = middle;
+    else high = middle - 1;
+  }
+  return film.frames[low];
 }
 
 function lengthOf() {
@@ -175,7 +190,7 @@ function follow() {
     const now = player.currentTime;
     if (now === shownAt) return;
     shownAt = now;
-    const frame = film.frames[Math.min(film.frames.length - 1, Math.round(now * film.rate))];
+    const frame = frameAt(now);
     const near = frame && Math.abs(frame.time - now) < 0.5;
     const faces = near ? frame.faces : [];
     const texts = faces.map((face) => `${face.track ?? "?"} ${saidOf(face)} ${percent(Math.max(...Object.values(face.probabilities)))}`);
