@@ -153,6 +153,7 @@ def test_same_seed_same_weights_other_seed_other_weights(train_here: Train, monk
         ("scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1.0", "loss=logit_adjusted"),
         ("scheduler=step", "scheduler.step_size=1", "optimizer=sgd"),
         ("scheduler=onecycle", "mixup=both", "callbacks=[default,ema]"),
+        ("callbacks=[default,ema]", "callbacks.ema.decay=0.5", "callbacks.ema.update_starting_at_step=19"),
         ("trainer.accumulate_grad_batches=2", "trainer.max_steps=10", "+callbacks.kill.step=7"),
         ("model=simple_conv", "trainer.precision=bf16-mixed", "loss=focal"),  # small: many processors only imitate it
         ("model=simple_conv", "trainer.precision=bf16-true"),
@@ -160,8 +161,8 @@ def test_same_seed_same_weights_other_seed_other_weights(train_here: Train, monk
         ("data.sampler=weighted", "loss.class_weights=balanced", "trainer.gradient_clip_val=1"),
     ],
     ids=[
-        "cosine", "plateau", "step", "onecycle-mixup-ema", "accumulation", "bf16-mixed", "bf16-true",
-        "finetuning", "imbalance",
+        "cosine", "plateau", "step", "onecycle-mixup-ema", "late-ema", "accumulation", "bf16-mixed",
+        "bf16-true", "finetuning", "imbalance",
     ],
 )  # fmt: skip
 def test_resumed_run_equals_uninterrupted_run(train_here: Train, options: tuple[str, ...]) -> None:
