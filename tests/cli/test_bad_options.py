@@ -155,6 +155,10 @@ def test_deleted_and_new_keys_are_refused_by_name(name: str) -> None:
         ("+callbacks.last.save_weights_only=true", "callbacks.last.save_weights_only=true: must stay as it is"),
         ("callbacks.best=null", "callbacks.best=null: no best checkpoint would be kept"),
         ("callbacks=early_stopping", "Say callbacks=[default,early_stopping]."),
+        (
+            "+trainer.val_check_interval='00:00:30:00'",
+            "trainer.val_check_interval=00:00:30:00: is a time, so no epoch need",
+        ),
         ("trainer.limit_val_batches=0", "trainer.limit_val_batches=0: without validation there is no best checkpoint"),
         ("trainer.check_val_every_n_epoch=11", "the training ends after 10 epochs"),
         ("+trainer.enable_checkpointing=false", "trainer.enable_checkpointing=false: no best checkpoint"),
