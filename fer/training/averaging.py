@@ -42,6 +42,11 @@ class MovingAverage(EMAWeightAveraging):
         )
         self.decay = decay
 
+    @property
+    def state_key(self) -> str:
+        """The name of its state in a checkpoint: that of Lightning's own, which runs of earlier versions had."""
+        return EMAWeightAveraging.__qualname__
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse an average that would not begin, and warn of one that stays close to where it began."""
         assert isinstance(pl_module, FERModule)
