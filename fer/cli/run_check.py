@@ -41,6 +41,8 @@ def wrong(config: Mapping[str, Any]) -> list[str]:
             f"trainer.check_val_every_n_epoch={shown(every)}: scheduler=plateau looks at the validation score after "
             f"each epoch. Leave it 1, or choose another schedule."
         )
+    if config["test_last_epoch"] and config["callbacks"].get("last") is None:
+        problems.append("test_last_epoch=true: callbacks.last=null keeps no last epoch. Leave one of them out.")
     if not config["trainer"].get("fast_dev_run"):
         problems += _never_best(config)
     return problems

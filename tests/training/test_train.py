@@ -124,6 +124,15 @@ def test_scores_are_those_of_the_predictions(train_here: Train) -> None:
     assert metrics["val"]["f1_macro"] == pytest.approx(metrics["best_score"], abs=1e-5)
 
 
+def test_a_last_epoch_that_was_not_kept_has_no_scores(train_here: Train, capfd: pytest.CaptureFixture[str]) -> None:
+    never = ("monitor=val/f1/disgust", "optimizer=sgd", "optimizer.lr=0.3")  # better than at first
+    run = train_here(*TINY, *never, "callbacks.last=null")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["best_epoch"] == 1
+    assert metrics["last_epoch"] == {"epoch": 2}
+    assert "last epoch" not in capfd.readouterr().out
+
+
 def test_it_learns(train_here: Train) -> None:
     run = train_here(*TINY, "data.num_samples=1400", "trainer.max_epochs=4", "transforms=none", "optimizer.lr=3e-3")
     metrics = json.loads((run / "metrics.json").read_text())
