@@ -293,7 +293,8 @@ class FERModule(pl.LightningModule):
         if self.teachers is not None:  # they may be others than the run began with
             self.seen_before = merged([self.seen_before, self.teachers.seen])
         for state in checkpoint.get("lr_schedulers", []):
-            planned, now = state.get("total_steps"), self.total_steps()
+            planned, given = state.get("total_steps"), self.hparams["scheduler"].get("total_steps")
+            now = self.total_steps() if given is None else given
             if planned is not None and planned != now:
                 raise ConfigError(
                     f"the schedule was planned for {planned} steps, and the resumed run would take {now}: a one-cycle "
