@@ -12,6 +12,7 @@ from fer.errors import ConfigError
 from fer.models.checks import rehearsal
 from fer.scores.protocol import SELECTED_ON_TEST
 from fer.training.module import FERModule
+from fer.training.progress import planned_epochs
 from fer.training.trackers import add_figure, shows_figures
 
 
@@ -103,9 +104,18 @@ class ProgressiveResizing(pl.Callback):
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Choose the epoch's size."""
+        """Choose the epoch's size.
+
+        Raises:
+            ConfigError: If nothing says how many epochs there will be.
+        """
         assert isinstance(pl_module, FERModule)
-        small = trainer.current_epoch < self.share * (trainer.max_epochs or 1)
+        if not (planned := planned_epochs(trainer)):
+            raise ConfigError(
+                "callbacks.progressive_resizing: goes by the run's number of epochs, which nothing says. Set "
+                "trainer.max_epochs or trainer.max_steps."
+            )
+        small = trainer.current_epoch < self.share * planned
         pl_module.train_size = self.image_size if small else None
 
 
