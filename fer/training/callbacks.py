@@ -137,10 +137,15 @@ class GradualUnfreezing(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse what cannot be unfrozen."""
         backbone = getattr(pl_module.net, "backbone", None)
-        if backbone is None or not any(p.requires_grad for p in backbone.parameters()):
+        if backbone is None:
             raise ConfigError(
-                f"callbacks.finetuning: {type(pl_module.net).__name__} has no backbone to unfreeze, or model.freeze "
-                f"keeps it frozen for good."
+                f"callbacks.finetuning: {type(pl_module.net).__name__} has no backbone to unfreeze. Choose a network "
+                f"that has one, or leave finetuning out."
+            )
+        if not any(p.requires_grad for p in backbone.parameters()):
+            raise ConfigError(
+                f"callbacks.finetuning: the backbone of {type(pl_module.net).__name__} is frozen for good. Say "
+                f"model.freeze=false: finetuning itself freezes it in the first epochs."
             )
         if trainer.world_size > 1:
             raise ConfigError("callbacks.finetuning: works on one device; DDP cannot take parameters in later.")

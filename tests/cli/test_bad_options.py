@@ -193,6 +193,19 @@ def test_what_is_refused_and_how(override: str, expected: str) -> None:
             ("scheduler=plateau", "trainer.check_val_every_n_epoch=2"),
             "trainer.check_val_every_n_epoch=2: scheduler=plateau looks at the validation score after each epoch.",
         ),
+        (
+            ("model=resnet18", "model.freeze=true", "callbacks=[default,finetuning]"),
+            "model.freeze=true: keeps the backbone frozen for good, and callbacks.finetuning is to unfreeze it. Say "
+            "model.freeze=false: finetuning itself freezes it in the first epochs.",
+        ),
+        (
+            ("model=fusion", "model.freeze=[true,true,true]", "callbacks=[default,finetuning]"),
+            "model.freeze=[true,true,true]: keeps the backbone",
+        ),
+        (
+            ("test_last_epoch=true", "callbacks.last=null"),
+            "test_last_epoch=true: callbacks.last=null keeps no last epoch. Leave one of them out.",
+        ),
         (("scheduler=plateau", "scheduler.mode=min"), "scheduler.mode=min: with monitor=val/f1_macro it must be max."),
         (
             ("callbacks=[default,early_stopping]", "callbacks.early_stopping.monitor=val_loss"),
