@@ -64,7 +64,8 @@ def main() -> None:
         (training / "train").symlink_to((source / "train").absolute())
     whole = {
         "data": "folder", "data.root": str(training), "data.test_fraction": 0, "data.batch_size": 128,
-        "scheduler": "onecycle", "optimizer.lr": 0.004, "trainer.max_epochs": 2,
+        "scheduler": "onecycle", "scheduler.max_momentum": 0.95, "scheduler.base_momentum": 0.85,
+        "optimizer.lr": 0.004, "trainer.max_epochs": 2,
     }  # fmt: skip
     parent = scores("train", work / "parent", {**QUICK, **NETWORK, **whole})
     found: dict[str, list[float]] = {}

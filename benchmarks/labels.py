@@ -23,6 +23,7 @@ SEEDS = (0, 1, 2)
 RECIPE = (
     "data=folder", "data.image_size=32", "data.batch_size=128", "data.num_workers=0", "transforms=light",
     "model=small_cnn", "model.filters=[8,16,32,64]", "optimizer=adamw", "optimizer.lr=0.004", "scheduler=onecycle",
+    "scheduler.max_momentum=0.95", "scheduler.base_momentum=0.85",
     "trainer.max_epochs=8", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "channels_last=true",
     "framing=false", "monitor=val/accuracy", "test_last_epoch=true",
 )  # fmt: skip

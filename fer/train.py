@@ -186,9 +186,10 @@ def train(cfg: "DictConfig") -> float | None:
     predictions = [predict.predict(best, datamodule, split, single) for split in splits]
     # The last epoch's weights too, which no score has chosen; on the test split only where that was asked for.
     also = len(splits) if config["test_last_epoch"] else 1
-    last_epoch = predictions[:also]
-    if results.epoch_of(results.last(trainer)) != results.epoch_of(checkpoint.best_model_path):
-        last = FERModule.load_from_checkpoint(results.last(trainer), trusted=own, tta=config["tta"])
+    last_path = results.last(trainer)
+    last_epoch = predictions[:also] if last_path else []
+    if last_path and results.epoch_of(last_path) != results.epoch_of(checkpoint.best_model_path):
+        last = FERModule.load_from_checkpoint(last_path, trusted=own, tta=config["tta"])
         last_epoch = [predict.predict(last, datamodule, split, single) for split in splits[:also]]
     summary = results.summary(config, checkpoint, trainer, results.brief(last_epoch, classes))
     if module.parent or module.teachers is not None:

@@ -22,7 +22,15 @@ from conftest import TINY
 GOLDEN = Path(__file__).parent / "golden"
 RECIPES = {
     "plain": ("model=simple_conv", "transforms=standard"),
-    "mixed": ("model=small_cnn", "optimizer=sgd", "scheduler=onecycle", "mixup=both", "transforms=strong"),
+    "mixed": (
+        "model=small_cnn",
+        "optimizer=sgd",
+        "scheduler=onecycle",
+        "scheduler.max_momentum=0.95",
+        "scheduler.base_momentum=0.85",
+        "mixup=both",
+        "transforms=strong",
+    ),
     "weighted": (
         "model=emotion_net",
         "callbacks=[default,ema]",

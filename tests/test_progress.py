@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fer import progress
-from fer.training.progress import RunProgress, _planned_epochs
+from fer.training.progress import RunProgress, planned_epochs
 
 
 class Terminal(io.StringIO):
@@ -31,6 +31,7 @@ def trainer(**values: Any) -> Any:
     return SimpleNamespace(**{
         "is_global_zero": True, "current_epoch": 0, "max_epochs": 10, "max_steps": -1, "num_training_batches": 50,
         "num_val_batches": [7], "check_val_every_n_epoch": 1, "accumulate_grad_batches": 1, "sanity_checking": False,
+        "optimizers": [SimpleNamespace(param_groups=[])],
         "callback_metrics": {}, "strategy": SimpleNamespace(root_device=torch.device("cpu")), **values,
     })  # fmt: skip
 
@@ -77,7 +78,7 @@ def test_no_bar_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) ->
     [({}, 10), ({"max_steps": 120}, 3), ({"max_epochs": -1}, 0), ({"max_steps": 60, "accumulate_grad_batches": 2}, 3)],
 )
 def test_planned_epochs(values: dict[str, Any], epochs: int) -> None:
-    assert _planned_epochs(trainer(**values)) == epochs
+    assert planned_epochs(trainer(**values)) == epochs
 
 
 def test_clock() -> None:

@@ -1,4 +1,4 @@
-"""Checks of ways to train that exclude each other: corrected class counts, teachers, labels."""
+"""Checks of ways to train that exclude each other: corrected class counts, teachers, labels, frozen backbones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from fer.files.home import expanded
 
 def wrong(config: Mapping[str, Any]) -> list[str]:
     """Name what cannot be together in a training."""
-    return [*_class_counts(config), *_teachers(config), *_many_targets(config)]
+    return [*_class_counts(config), *_teachers(config), *_many_targets(config), *_frozen(config)]
 
 
 def _class_counts(config: Mapping[str, Any]) -> list[str]:
@@ -47,6 +47,18 @@ def _many_targets(config: Mapping[str, Any]) -> list[str]:
             "one. Choose mixup=none, or loss=cross_entropy."
         )
     return problems
+
+
+def _frozen(config: Mapping[str, Any]) -> list[str]:
+    """Check that a backbone which is to be trained later is not frozen for good, by the command or as ``init=`` was."""
+    model = config["model"]
+    freeze = model.get("freeze") if str(model["_target_"]).startswith("fer.models.") else False
+    if config["callbacks"].get("finetuning") is None or not (all(freeze) if isinstance(freeze, list) else freeze):
+        return []
+    return [
+        f"model.freeze={shown(freeze)}: keeps the backbone frozen for good, and callbacks.finetuning is to unfreeze "
+        f"it. Say model.freeze=false: finetuning itself freezes it in the first epochs."
+    ]
 
 
 def missing(config: Mapping[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """Checks that a training will leave a best checkpoint, chosen by the score that was asked for."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,6 +41,8 @@ def wrong(config: Mapping[str, Any]) -> list[str]:
             f"trainer.check_val_every_n_epoch={shown(every)}: scheduler=plateau looks at the validation score after "
             f"each epoch. Leave it 1, or choose another schedule."
         )
+    if config["test_last_epoch"] and config["callbacks"].get("last") is None:
+        problems.append("test_last_epoch=true: callbacks.last=null keeps no last epoch. Leave one of them out.")
     if not config["trainer"].get("fast_dev_run"):
         problems += _never_best(config)
     return problems
@@ -113,6 +116,11 @@ def _never_best(config: Mapping[str, Any]) -> list[str]:
             f"trainer.limit_val_batches={trainer['limit_val_batches']}: without validation there is no best checkpoint "
             f"and no score. It must be above 0."
         )
+    if isinstance(interval := trainer.get("val_check_interval"), str | Mapping):
+        problems.append(
+            f"trainer.val_check_interval={shown(interval)}: is a time, so no epoch need end with a validation, "
+            f"as the best checkpoint needs. Say a share of an epoch (0.5), or a number of batches."
+        )
     epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch")
     if epochs and every and 0 < epochs < every:
         problems.append(
@@ -129,7 +137,9 @@ def _never_best(config: Mapping[str, Any]) -> list[str]:
 
 
 def refuse_too_short(trainer: Mapping[str, Any], train: int, val: int) -> None:
-    """Refuse a training that would end before its first validation, or of which a share is less than a batch.
+    """Refuse a training that would keep no best checkpoint, or one of other weights than those that were validated.
+
+    The checkpoint is written when an epoch ends, so each that is validated must end with a validation.
 
     Args:
         trainer: The group's options.
@@ -165,12 +175,37 @@ def refuse_too_short(trainer: Mapping[str, Any], train: int, val: int) -> None:
             f"trainer.val_check_interval={interval}: the training ends after {epochs * epoch} batches "
             f"(trainer.max_epochs={epochs}), before the first validation, so there would be no best checkpoint."
         )
+    sooner = f", or +trainer.val_check_interval={math.gcd(most * accumulated, epoch)}" if every == 1 else ""
     if most > 0 and (most // steps_per_epoch) * epoch + (most % steps_per_epoch) * accumulated < first:
         raise ConfigError(
             f"trainer.max_steps={most}: the training ends before the first validation, so there would be no best "
             f"checkpoint. An epoch has {steps_per_epoch} steps. Say trainer.max_steps="
-            f"{_steps(first, epoch, accumulated)} or more, or "
-            f"+trainer.val_check_interval={min(most * accumulated, epoch)} or less."
+            f"{_steps(first, epoch, accumulated)} or more{sooner}."
+        )
+    if within < epoch or every is None:
+        _refuse_other_weights(trainer, epoch, within)
+
+
+def _refuse_other_weights(trainer: Mapping[str, Any], epoch: int, within: int) -> None:
+    """Refuse validations within an epoch, each ``within`` batches, of which the last does not end it."""
+    interval, every = trainer.get("val_check_interval"), trainer.get("check_val_every_n_epoch", 1)
+    why = "the best checkpoint, written when an epoch ends, would be of other weights than those that were validated"
+    if epoch % within and (every is not None or within % epoch):
+        fits = min((n for n in range(1, epoch + 1) if epoch % n == 0), key=lambda n: abs(math.log(n / within)))
+        remedy = f"Say +trainer.val_check_interval={fits}" if fits < epoch or every is None else "Leave it out"
+        raise ConfigError(
+            f"trainer.val_check_interval={interval}: {within} batches do not divide an epoch's {epoch}, so {why}. "
+            f"{remedy}."
+        )
+    accumulated, most = trainer.get("accumulate_grad_batches") or 1, trainer.get("max_steps") or -1
+    steps_per_epoch, epochs = -(-epoch // accumulated), trainer.get("max_epochs") or -1
+    done, steps = divmod(most, steps_per_epoch)  # whole epochs, and steps of the one in which the run ends
+    ends_there = most > 0 and not 0 < epochs <= done and (every is None or (done + 1) % every == 0)
+    if ends_there and steps * accumulated > within and steps * accumulated % within:
+        raise ConfigError(
+            f"trainer.max_steps={most}: the training ends within an epoch, after a validation in it "
+            f"(trainer.val_check_interval={interval}), so {why}. "
+            f"Say trainer.max_steps={max(1, done) * steps_per_epoch}."
         )
 
 

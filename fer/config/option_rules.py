@@ -146,6 +146,8 @@ _OPTIONS: dict[str, Rule] = {
     "scheduler.div_factor": Rule(above=0),
     "scheduler.final_div_factor": Rule(above=0),
     "scheduler.total_steps": Rule(at_least=1),
+    "scheduler.max_momentum": Rule("float | Sequence[float] | None", at_least=0, below=1),
+    "scheduler.base_momentum": Rule("float | Sequence[float] | None", at_least=0, below=1),
     "loss.class_weights": Rule("Literal['balanced'] | Sequence[float] | None", at_least=0),
     "loss.label_smoothing": Rule(at_least=0, below=1),
     "loss.gamma": Rule(at_least=0),

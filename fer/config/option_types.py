@@ -55,8 +55,6 @@ _NEEDED = {
     "loss": ("_target_",),
 }
 _CLOSED = ("mixup",)  # groups with no other key than those
-# Their **kwargs go to a class that refuses unknown options, but only once the training begins.
-_TAKES_NO_OTHER = ("EMAWeightAveraging",)
 # Packages that are not installed with fer, by the class or word that needs them.
 _PACKAGES = {
     "WandbLogger": "wandb",
@@ -177,8 +175,7 @@ def _of_option(where: str, key: str, value: Any, signature: signatures.Signature
     annotation = rule(full, target).annotation
     if signature:
         known = [name for name in signature.annotations if name not in given]
-        closed = not signature.takes_any or signature.name in _TAKES_NO_OTHER
-        if key not in known and key not in beside and closed:
+        if key not in known and key not in beside and not signature.takes_any:
             return [str(unknown_option(full, signature.name, [*known, *beside]))]
         declared = signature.annotations.get(key)
         if declared is not None:

@@ -15,9 +15,9 @@ Keys of all:
 
 Of a training: ``model``, the network; ``monitor`` and ``best_score``, what chose the checkpoint and its value;
 ``best_epoch``, the checkpoint's, and ``epochs``, how many there were, from 1 (files of early versions: from 0);
-``last_epoch``: ``epoch``, and the averages of ``val`` (and ``test``) with its weights; ``val``, ``test``: scores. With
-``init=``: ``parent``: ``path``, ``mark`` and ``dataset`` of the model that it began with; with that or ``teacher=``:
-``seen`` and ``clean`` of the test split, as of a test.
+``last_epoch``: ``epoch``, and the averages of ``val`` (and ``test``) with its weights, where they were kept; ``val``,
+``test``: scores. With ``init=``: ``parent``: ``path``, ``mark`` and ``dataset`` of the model that it began with; with
+that or ``teacher=``: ``seen`` and ``clean`` of the test split, as of a test.
 
 Of a test: ``split``; ``label_space``: how the classes meet, see :class:`fer.scores.label_space.LabelSpace`; ``test``:
 scores; ``restricted``: with the choice limited to common classes; ``clean``: without images that the model has seen;

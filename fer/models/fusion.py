@@ -11,6 +11,8 @@ from fer.errors import ConfigError
 from fer.models.head import Head, read_head
 from fer.models.timm_model import TimmModel, pretrained_input
 
+_LEAST = {"inception_v3": 75}  # sides below which an architecture of the shipped default does not run
+
 
 class Fusion(nn.Module):
     """Concatenates the pooled features of several backbones: float32 (B, in_channels, H, W) -> logits (B, num_classes).
@@ -20,8 +22,8 @@ class Fusion(nn.Module):
         in_channels: Channels of an image.
         image_size: Height and width of an image.
         backbones: Names of timm's architectures, with or without a tag.
-        image_sizes: Side to which each backbone's input is resized (InceptionV3 needs 75 or more); None for
-            ``image_size`` for all.
+        image_sizes: Side to which each backbone's input is resized; None for ``image_size`` for all, but 75 or more
+            for InceptionV3, which needs that.
         pretrained: Whether every backbone starts from ImageNet weights. The input is then to have the mean and standard
             deviation of the first one's; each of the others gets it with its own.
         freeze: Whether the backbones stay as they are, or one answer for each.
@@ -51,7 +53,9 @@ class Fusion(nn.Module):
         if len(backbones) < 2:
             raise ConfigError(f"model.backbones={list(backbones)}: needs two or more; for one there is model=timm.")
         frozen = [freeze] * len(backbones) if isinstance(freeze, bool) else list(freeze)
-        self.image_sizes = [image_size] * len(backbones) if image_sizes is None else list(image_sizes)
+        if image_sizes is None:
+            image_sizes = [max(image_size, _LEAST.get(name.partition(".")[0], 0)) for name in backbones]
+        self.image_sizes = list(image_sizes)
         for key, values in (("freeze", frozen), ("image_sizes", self.image_sizes)):
             if len(values) != len(backbones):
                 raise ConfigError(f"model.{key}={values}: needs one entry for each of {len(backbones)} backbones.")

@@ -131,5 +131,6 @@ def compared(
         module = soup.mixed(used, scorer)
         tested = scorer.answers(used[0], module, split, tested=True)
         parts["soup"] = Part(used, choice.of_soup(used) if choice else None, tested)
+        module.tta = "none"  # as exports answer, and predictions by default: means of views need another temperature
         soup.save(run, module, used, scorer.answers(used[0], module, "val") if choice else None)
     return parts

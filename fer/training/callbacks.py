@@ -12,6 +12,7 @@ from fer.errors import ConfigError
 from fer.models.checks import rehearsal
 from fer.scores.protocol import SELECTED_ON_TEST
 from fer.training.module import FERModule
+from fer.training.progress import planned_epochs
 from fer.training.trackers import add_figure, shows_figures
 
 
@@ -103,9 +104,18 @@ class ProgressiveResizing(pl.Callback):
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Choose the epoch's size."""
+        """Choose the epoch's size.
+
+        Raises:
+            ConfigError: If nothing says how many epochs there will be.
+        """
         assert isinstance(pl_module, FERModule)
-        small = trainer.current_epoch < self.share * (trainer.max_epochs or 1)
+        if not (planned := planned_epochs(trainer)):
+            raise ConfigError(
+                "callbacks.progressive_resizing: goes by the run's number of epochs, which nothing says. Set "
+                "trainer.max_epochs or trainer.max_steps."
+            )
+        small = trainer.current_epoch < self.share * planned
         pl_module.train_size = self.image_size if small else None
 
 
@@ -127,10 +137,15 @@ class GradualUnfreezing(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse what cannot be unfrozen."""
         backbone = getattr(pl_module.net, "backbone", None)
-        if backbone is None or not any(p.requires_grad for p in backbone.parameters()):
+        if backbone is None:
             raise ConfigError(
-                f"callbacks.finetuning: {type(pl_module.net).__name__} has no backbone to unfreeze, or model.freeze "
-                f"keeps it frozen for good."
+                f"callbacks.finetuning: {type(pl_module.net).__name__} has no backbone to unfreeze. Choose a network "
+                f"that has one, or leave finetuning out."
+            )
+        if not any(p.requires_grad for p in backbone.parameters()):
+            raise ConfigError(
+                f"callbacks.finetuning: the backbone of {type(pl_module.net).__name__} is frozen for good. Say "
+                f"model.freeze=false: finetuning itself freezes it in the first epochs."
             )
         if trainer.world_size > 1:
             raise ConfigError("callbacks.finetuning: works on one device; DDP cannot take parameters in later.")

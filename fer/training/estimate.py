@@ -20,11 +20,13 @@ class Estimate:
     def __init__(self) -> None:
         self._steps, self._begun = 0, 0.0
 
-    def step(self, trainer: pl.Trainer, epochs: int) -> None:
+    def step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epochs: int) -> None:
         """Count a training step, and say the estimate after the last that is measured.
 
         Args:
             trainer: The trainer.
+            pl_module: What is trained. Steps on smaller images or with a backbone that is trained later are cheaper
+                than those to come, and tell nothing of the whole run.
             epochs: How many epochs the run is to have; 0 if nothing says so.
         """
         self._steps += 1
@@ -40,11 +42,22 @@ class Estimate:
         batches = int(trainer.num_training_batches)
         left = epochs - trainer.current_epoch
         whole = f", {duration(seconds * batches * left)} for {left} epoch{'s' if left != 1 else ''}" if epochs else ""
+        whole = _of_cheap_epochs(trainer, pl_module) or whole
         with tqdm.external_write_mode():  # the bar makes room
             log.info(
                 "speed  about %s an epoch%s, without validation (%.1f ms a step, %d steps); memory: %s",
                 duration(seconds * batches), whole, 1000 * seconds, batches, peak_memory(device),
             )  # fmt: skip
+
+
+def _of_cheap_epochs(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str:
+    """Say of which epochs alone the measured steps are; empty where all are alike."""
+    reasons = []
+    if getattr(pl_module, "train_size", None) is not None:
+        reasons.append("at the first epochs' size")
+    if any(not p.requires_grad for group in trainer.optimizers[0].param_groups for p in group["params"]):
+        reasons.append("while the backbone is frozen")
+    return "".join(f" {reason}" for reason in reasons)
 
 
 def peak_memory(device: torch.device) -> str:

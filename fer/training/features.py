@@ -37,10 +37,11 @@ def are_constant(module: FERModule, datamodule: FERDataModule) -> bool:
     if not getattr(module.net, "freeze", False) or len(datamodule.augment) or module.mix is not None:
         return False
     from fer.models.fusion import Fusion
+    from fer.models.iresnet import IResNet
     from fer.models.timm_model import TimmModel  # here, so that most runs do without timm
 
     # A network of the user's own may mean something else by `freeze`, and has no features to hand out.
-    return isinstance(module.net, TimmModel | Fusion)
+    return isinstance(module.net, TimmModel | Fusion | IResNet)
 
 
 def compute(module: FERModule, datamodule: FERDataModule, device: torch.device) -> npt.NDArray[np.float32]:

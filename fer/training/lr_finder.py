@@ -3,6 +3,7 @@
 Source: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from fer.plots.lr_range import lr_range_figure
 from fer.plots.tables import WIDTH, fitted, tell
 from fer.training.module import FERModule
 from fer.training.preview import leave_no_run, trainer_of_steps
+
+log = logging.getLogger(__name__)
 
 _LOWEST, _HIGHEST, _STEPS = 1e-6, 10.0, 120
 _SMOOTHING = 0.9  # share of the earlier steps in the average
@@ -118,6 +121,22 @@ def _smoothed(losses: Sequence[float]) -> list[float]:
     return out
 
 
+def _warn(config: Mapping[str, Any]) -> None:
+    """Warn of what the test does not do as the training would."""
+    if (batches := config["trainer"]["accumulate_grad_batches"]) > 1:
+        size = config["data"]["batch_size"]
+        log.warning(
+            "trainer.accumulate_grad_batches=%d: the test steps after each batch of %d images, whose gradients are "
+            "noisier. Where memory allows: lr_find=true data.batch_size=%d trainer.accumulate_grad_batches=1",
+            batches, size, batches * size,
+        )  # fmt: skip
+    if config["callbacks"].get("finetuning"):
+        log.warning(
+            "callbacks.finetuning: the test trains the whole network from the first step on. For the epochs of the "
+            "head alone: lr_find=true model.freeze=true callbacks=[default]"
+        )
+
+
 def show(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModule, folder: Path) -> None:
     """Write ``lr_finder.png``, and print the losses and a suggestion.
 
@@ -128,6 +147,7 @@ def show(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModule
         folder: Where the picture goes. What makes it look like a run's is removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _warn(config)
     found = find(config, datamodule, module)
     title = f"lr range test: {module.name} on {datamodule.name}"
     figure = lr_range_figure(found.rates, found.losses, found.smoothed, found.suggestion, title)

@@ -264,7 +264,7 @@ class FERModule(pl.LightningModule):
         """Build optimiser and schedule."""
         optimizer = build_optimizer(self.hparams["optimizer"], self._groups)
         batches, steps = self._epoch_length()
-        scheduler = build_scheduler(self.hparams["scheduler"], optimizer, self._total_steps(), steps)
+        scheduler = build_scheduler(self.hparams["scheduler"], optimizer, self.total_steps(), steps)
         if isinstance(scheduler["scheduler"], ReduceLROnPlateau):
             # Lightning steps an epoch's plateau schedule after the epoch's checkpoint is written, so a resumed run
             # would lack that step. Counted in batches it is taken right after validation, before the checkpoint.
@@ -293,7 +293,8 @@ class FERModule(pl.LightningModule):
         if self.teachers is not None:  # they may be others than the run began with
             self.seen_before = merged([self.seen_before, self.teachers.seen])
         for state in checkpoint.get("lr_schedulers", []):
-            planned, now = state.get("total_steps"), self._total_steps()
+            planned, given = state.get("total_steps"), self.hparams["scheduler"].get("total_steps")
+            now = self.total_steps() if given is None else given
             if planned is not None and planned != now:
                 raise ConfigError(
                     f"the schedule was planned for {planned} steps, and the resumed run would take {now}: a one-cycle "
@@ -310,13 +311,17 @@ class FERModule(pl.LightningModule):
         batches = max(1, limited(batches, self.trainer.limit_train_batches))
         return batches, math.ceil(batches / self.trainer.accumulate_grad_batches)
 
-    def _total_steps(self) -> int | None:
+    def steps_per_epoch(self) -> int:
+        """Return the number of optimiser steps of an epoch."""
+        return self._epoch_length()[1]
+
+    def total_steps(self) -> int | None:
         """Return the number of optimiser steps of the run; None if it has no end by epochs or steps."""
         limits = []
         if self.trainer.max_steps > 0:
             limits.append(self.trainer.max_steps)
         if self.trainer.max_epochs and self.trainer.max_epochs > 0:
-            limits.append(self._epoch_length()[1] * self.trainer.max_epochs)
+            limits.append(self.steps_per_epoch() * self.trainer.max_epochs)
         return min(limits, default=None)
 
     def _refuse_non_finite(self, loss: Tensor, batch_idx: int) -> None:

@@ -3,13 +3,13 @@
 import inspect
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from fer.build import build, locate, refused
 from fer.errors import ConfigError, did_you_mean
@@ -119,6 +119,11 @@ def _of_timm(name: str, options: Mapping[str, Any]) -> Callable[..., torch.optim
     if name.lower() not in known:
         raise ConfigError(f"optimizer.name={name} is unknown.{did_you_mean(name, known)}")
     info = get_optimizer_info(name)
+    if info.second_order:
+        raise ConfigError(
+            f"optimizer.name={name}: needs gradients of gradients, which a training here does not compute. Choose one "
+            f"without, such as adamw."
+        )
     # timm drops these without a word where the optimiser has no such option.
     for key, has in (("eps", info.has_eps), ("betas", info.has_betas), ("momentum", info.has_momentum)):
         if key in options and not has:
@@ -154,7 +159,7 @@ def build_scheduler(
     """Build the schedule that the ``scheduler`` group names, as Lightning wants it.
 
     What only the run knows is filled in by parameter name where the node leaves it out: ``total_steps``,
-    ``steps_per_epoch`` and ``max_lr`` (each group's learning rate).
+    ``steps_per_epoch``, ``max_lr`` (each group's learning rate) and the momentum that falls while the rate rises.
 
     Args:
         node: ``_target_``, ``interval`` (``step`` or ``epoch``) and the schedule's options.
@@ -163,7 +168,7 @@ def build_scheduler(
         steps_per_epoch: Number of optimiser steps of an epoch.
 
     Raises:
-        ConfigError: If the schedule needs the run's length and there is none.
+        ConfigError: If the schedule needs the run's length and there is none, or ends before the run.
     """
     options = dict(node)
     interval = options.pop("interval")
@@ -181,6 +186,12 @@ def build_scheduler(
             f"scheduler: {options['_target_']} plans the whole run, which has no end: set trainer.max_epochs or "
             f"trainer.max_steps, or choose scheduler=constant, step or plateau."
         )
+    given = options.get("total_steps")
+    if target is OneCycleLR and given is not None and total_steps is not None and given < total_steps:
+        raise ConfigError(
+            f"scheduler.total_steps={given}: the run has {total_steps} steps, and a one-cycle schedule has none after "
+            f"its last. Leave it out (the schedule then ends with the run), or set trainer.max_steps={given}."
+        )
     if "total_steps" in takes and target is not warmup_cosine:
         del run["steps_per_epoch"]  # OneCycleLR takes one or the other
     known = {key: value for key, value in run.items() if key in takes and options.get(key) is None}
@@ -188,4 +199,27 @@ def build_scheduler(
         if base >= max(rates):
             raise ConfigError(f"scheduler.base_lr={base:g}: must be below optimizer.lr={max(rates):g}.")
         options["base_lr"] = [base * rate / max(rates) for rate in rates]  # slower groups cycle as far below theirs
+    if "cycle_momentum" in takes and options.get("cycle_momentum", True):
+        options |= _cycled_momentum(options, optimizer)
     return {"scheduler": build(options, "scheduler", **known), "interval": interval}
+
+
+def _cycled_momentum(options: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the range in which a schedule moves the momentum; torch's own would take the place of the optimiser's.
+
+    Args:
+        options: The schedule's, as the config gives them.
+        optimizer: Its momentum (or first beta, where it has betas) is the highest unless the schedule says another.
+    """
+    highest = options.get("max_momentum")
+    if highest is None:
+        own = [group["betas"][0] if "betas" in group else group.get("momentum") for group in optimizer.param_groups]
+        if None in own or not any(own):  # none to move; torch refuses an optimiser that has no momentum
+            return {"cycle_momentum": None in own}
+        highest = own
+    lowest = options.get("base_momentum")
+    if lowest is None:
+        lowest = (
+            [max(0.0, each - 0.1) for each in highest] if isinstance(highest, Sequence) else max(0.0, highest - 0.1)
+        )
+    return {"max_momentum": highest, "base_momentum": lowest}

@@ -198,19 +198,45 @@ def _speed(config: Mapping[str, Any], datamodule: FERDataModule, module: FERModu
         torch.cuda.reset_peak_memory_stats(device)
     trainer.fit(module, datamodule)
     datamodule.use_features(None)
-    val = look * len(datamodule.rows("val"))
-    epoch = clock.seconds * batches + val
-    epochs = options["max_epochs"]
-    whole = f"; {epochs} epochs: {duration(once + epoch * epochs)}" if epochs and epochs > 0 else ""
+    val = look * _val_images(options, datamodule)
     lines = [
         f"speed: {clock.seconds * 1000:,.1f} ms a step of {datamodule.batch_size} images, {batches:,} steps an epoch; "
-        f"an epoch: {duration(epoch)}, {duration(val)} of it validation{whole}"
+        f"an epoch: {duration(clock.seconds * batches + val)}, {duration(val)} of it validation"
+        f"{_whole(options, batches, clock.seconds, val, once)}"
     ]
     if once:
         lines.append(f"       before the first epoch, the features of the frozen backbone: {duration(once)}, once")
     if trainer.num_devices < _devices(options["devices"]):
         lines.append(f"       measured on one device of trainer.devices={options['devices']}")
     return [*lines, f"memory: {peak_memory(device)}"]
+
+
+def _val_images(options: Mapping[str, Any], datamodule: FERDataModule) -> int:
+    """Return how many images a validation looks at."""
+    _, batches = datamodule.batches()
+    return min(len(datamodule.rows("val")), limited(batches, options["limit_val_batches"]) * datamodule.batch_size)
+
+
+def _whole(options: Mapping[str, Any], batches: int, step: float, val: float, once: float) -> str:
+    """Say how long the whole run would take; nothing where it has no end by epochs or steps.
+
+    Args:
+        options: The trainer's.
+        batches: Of an epoch.
+        step: Seconds of a batch.
+        val: Seconds of a validation.
+        once: Seconds before the first epoch.
+    """
+    accumulated = options["accumulate_grad_batches"]
+    epochs, most, per_epoch = options["max_epochs"] or -1, options["max_steps"], math.ceil(batches / accumulated)
+    total, said = batches * epochs, f"{epochs} epochs"
+    if most > 0 and not 0 < epochs * per_epoch <= most:
+        total = most // per_epoch * batches + most % per_epoch * accumulated
+        said = f"{most:,} steps (trainer.max_steps)"
+    if total < 0:
+        return ""
+    validations = total // batches // (options["check_val_every_n_epoch"] or 1)
+    return f"; {said}: {duration(once + step * total + val * validations)}"
 
 
 def _devices(asked: Any) -> float:

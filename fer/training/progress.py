@@ -34,7 +34,7 @@ class RunProgress(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
         self._begun, self._first = time.monotonic(), trainer.current_epoch
-        self._epochs = _planned_epochs(trainer)
+        self._epochs = planned_epochs(trainer)
         if not trainer.is_global_zero or not self.show_bar:
             return
         batches = int(trainer.num_training_batches)
@@ -51,7 +51,7 @@ class RunProgress(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
         """Go on by a step; after the first ones, say how long it all takes."""
-        self._estimate.step(trainer, self._epochs)
+        self._estimate.step(trainer, pl_module, self._epochs)
         if self._bar is None or self._bar.disable:
             return
         if time.monotonic() - self._looked > 0.5:  # on a GPU the look costs a synchronisation
@@ -104,7 +104,7 @@ class RunProgress(pl.Callback):
             log.info("epoch %*d%s  %s  (%s)", width, epoch, of, "  ".join(values), times)
 
 
-def _planned_epochs(trainer: pl.Trainer) -> int:
+def planned_epochs(trainer: pl.Trainer) -> int:
     """Return how many epochs the run is to have; 0 if nothing says so."""
     epochs = max(trainer.max_epochs or 0, 0)
     if trainer.max_steps > 0:

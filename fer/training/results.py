@@ -40,12 +40,12 @@ def best(trainer: pl.Trainer) -> ModelCheckpoint:
     )
 
 
-def last(trainer: pl.Trainer) -> str:
-    """Return the path of the last epoch's checkpoint; the best one's if none is kept."""
+def last(trainer: pl.Trainer) -> str | None:
+    """Return the path of the last epoch's checkpoint; None if none is kept (``callbacks.last=null``)."""
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and not callback.monitor and callback.best_model_path:
             return callback.best_model_path
-    return best(trainer).best_model_path
+    return None
 
 
 def epoch_of(path: str) -> int:
@@ -62,7 +62,7 @@ def summary(
         config: The resolved config.
         checkpoint: The callback that kept the best checkpoint.
         trainer: The trainer that fitted.
-        last_epoch: The scores of the last epoch's weights, which nothing has chosen.
+        last_epoch: The scores of the last epoch's weights, which nothing has chosen; empty where they were not kept.
     """
     assert checkpoint.best_model_score is not None
     stamps = [SELECTED_ON_TEST] if config["data"]["select_on_test"] else []
@@ -138,8 +138,8 @@ def print_tables(metrics: Mapping[str, Any], run: Path, notes: Sequence[str]) ->
     table = class_table({split: metrics[split] for split in splits}, title, metrics["monitor"].partition("/")[2])
     lines: list[tuple[str, str]] = []
     last = metrics["last_epoch"]
-    if last["epoch"] != metrics["best_epoch"]:
-        said = ", ".join(f"{split} accuracy {last[split]['accuracy']:.3f}" for split in splits if split in last)
+    said = ", ".join(f"{split} accuracy {last[split]['accuracy']:.3f}" for split in splits if split in last)
+    if said and last["epoch"] != metrics["best_epoch"]:
         lines.append((f"last epoch ({last['epoch']}): {said}", ""))
     if metrics["stamp"]:
         lines.append((metrics["stamp"], "bold red"))

@@ -155,6 +155,10 @@ def test_deleted_and_new_keys_are_refused_by_name(name: str) -> None:
         ("+callbacks.last.save_weights_only=true", "callbacks.last.save_weights_only=true: must stay as it is"),
         ("callbacks.best=null", "callbacks.best=null: no best checkpoint would be kept"),
         ("callbacks=early_stopping", "Say callbacks=[default,early_stopping]."),
+        (
+            "+trainer.val_check_interval='00:00:30:00'",
+            "trainer.val_check_interval=00:00:30:00: is a time, so no epoch need",
+        ),
         ("trainer.limit_val_batches=0", "trainer.limit_val_batches=0: without validation there is no best checkpoint"),
         ("trainer.check_val_every_n_epoch=11", "the training ends after 10 epochs"),
         ("+trainer.enable_checkpointing=false", "trainer.enable_checkpointing=false: no best checkpoint"),
@@ -188,6 +192,19 @@ def test_what_is_refused_and_how(override: str, expected: str) -> None:
         (
             ("scheduler=plateau", "trainer.check_val_every_n_epoch=2"),
             "trainer.check_val_every_n_epoch=2: scheduler=plateau looks at the validation score after each epoch.",
+        ),
+        (
+            ("model=resnet18", "model.freeze=true", "callbacks=[default,finetuning]"),
+            "model.freeze=true: keeps the backbone frozen for good, and callbacks.finetuning is to unfreeze it. Say "
+            "model.freeze=false: finetuning itself freezes it in the first epochs.",
+        ),
+        (
+            ("model=fusion", "model.freeze=[true,true,true]", "callbacks=[default,finetuning]"),
+            "model.freeze=[true,true,true]: keeps the backbone",
+        ),
+        (
+            ("test_last_epoch=true", "callbacks.last=null"),
+            "test_last_epoch=true: callbacks.last=null keeps no last epoch. Leave one of them out.",
         ),
         (("scheduler=plateau", "scheduler.mode=min"), "scheduler.mode=min: with monitor=val/f1_macro it must be max."),
         (

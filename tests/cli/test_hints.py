@@ -104,17 +104,34 @@ def test_a_constructor_that_raises_ends_as_a_sentence(monkeypatch: pytest.Monkey
         ({"max_steps": 2, "accumulate_grad_batches": 4}, "An epoch has 3 steps. Say trainer.max_steps=3 or more"),
         ({"limit_train_batches": 0.05}, "trainer.limit_train_batches=0.05: is less than one of the 10 batches."),
         ({"limit_val_batches": 0.2}, "trainer.limit_val_batches=0.2: is less than one of the 2 batches."),
+        ({"max_steps": 8}, "Say trainer.max_steps=10 or more, or +trainer.val_check_interval=2."),
+        ({"val_check_interval": 0.4}, "4 batches do not divide an epoch's 10, so the best checkpoint, written when an"),
+        ({"val_check_interval": 0.4}, "Say +trainer.val_check_interval=5."),
+        ({"val_check_interval": 4, "limit_train_batches": 7}, "do not divide an epoch's 7"),
+        ({"val_check_interval": 4, "limit_train_batches": 7}, "Leave it out."),
+        ({"val_check_interval": 15, "check_val_every_n_epoch": None}, "Say +trainer.val_check_interval=10."),
+        ({"val_check_interval": 2, "max_steps": 13}, "trainer.max_steps=13: the training ends within an epoch, after"),
+        ({"val_check_interval": 2, "max_steps": 13}, "Say trainer.max_steps=10."),
+        ({"val_check_interval": 2, "max_steps": 33}, None),  # the last epoch comes before
+        ({"val_check_interval": 2, "max_steps": 7, "accumulate_grad_batches": 2}, None),
+        ({"val_check_interval": 5, "max_steps": 13}, None),
+        ({"val_check_interval": 2, "max_steps": 11}, None),
+        ({"val_check_interval": 2, "max_steps": 13, "check_val_every_n_epoch": 3, "max_epochs": 9}, "before the first"),
+        ({"val_check_interval": 2, "max_steps": 33, "check_val_every_n_epoch": 3, "max_epochs": 9}, None),
+        ({"val_check_interval": 0.5, "max_epochs": -1}, None),
         ({"max_steps": 9, "fast_dev_run": True}, None),
         ({"max_steps": 10}, None),
         ({"max_steps": 3, "accumulate_grad_batches": 4}, None),
         ({"max_steps": 5, "val_check_interval": 5}, None),
         ({"max_steps": 5, "val_check_interval": 0.5}, None),
         ({"max_steps": 4, "limit_train_batches": 4}, None),
-        ({"val_check_interval": 15, "check_val_every_n_epoch": None}, None),
+        ({"val_check_interval": 20, "check_val_every_n_epoch": None}, None),
     ],
     ids=str,
 )
-def test_a_training_without_validation_is_refused_before_it(trainer: dict[str, Any], expected: str | None) -> None:
+def test_a_training_without_validation_at_its_epochs_ends_is_refused_before_it(
+    trainer: dict[str, Any], expected: str | None
+) -> None:
     options = {"max_epochs": 2, "check_val_every_n_epoch": 1, **trainer}
     if expected is None:
         run_check.refuse_too_short(options, train=10, val=2)

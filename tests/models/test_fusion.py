@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from conftest import composed
 
 from fer.errors import ConfigError
 from fer.models import build_model, fusion, timm_model
@@ -51,6 +52,13 @@ def test_each_backbone_gets_its_own_size() -> None:
     assert sizes == [48, 75]
 
 
+def test_the_shipped_sizes_fit_other_backbones() -> None:
+    shipped = composed("model=fusion", "model.backbones=[test_resnet,test_efficientnet]")["model"]
+    assert build_model(shipped, 7, 1, 48).image_sizes == [48, 48]
+    backbones = [*shipped["backbones"], "inception_v3"]  # which needs 75 pixels
+    assert build_model({**shipped, "backbones": backbones}, 7, 1, 48).image_sizes == [48, 48, 75]
+
+
 def test_each_pretrained_backbone_gets_its_own_mean_and_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
     statistics = {"test_resnet": ((0.4, 0.5, 0.6), (0.2, 0.2, 0.2)), "test_efficientnet": ((0.5,) * 3, (0.5,) * 3)}
     for module in (fusion, timm_model):
@@ -81,7 +89,7 @@ def test_each_pretrained_backbone_gets_its_own_mean_and_deviation(monkeypatch: p
         ({"backbones": ["test_resnet", "test_resnett"]}, "Did you mean 'test_resnet'"),
         ({"freeze": [True]}, "one entry for each of 2 backbones"),
         ({"image_sizes": [48, 48, 48]}, "one entry for each of 2 backbones"),
-        ({"backbones": ["test_resnet", "inception_v3"]}, "inception_v3"),
+        ({"backbones": ["test_resnet", "inception_v3"], "image_sizes": [48, 48]}, "inception_v3"),
         ({"head": {"hiden": [3]}}, "Did you mean 'hidden'"),
     ],
 )

@@ -177,6 +177,13 @@ def test_members_are_chosen_on_validation_and_scored_on_test(members: list[Path]
     assert "temperature" in load_checkpoint(out)["calibration"]
 
 
+def test_a_soups_temperature_is_of_answers_without_augmentation(members: list[Path], run_here: Here) -> None:
+    out = run_here("fer.ensemble", listed(*members), "tta=flip", *CPU)
+    data, rows, (p,) = by_hand([out], "val")
+    nll = -np.log(p[np.arange(len(rows)), data.samples.labels[rows]]).mean()
+    assert load_checkpoint(out)["calibration"]["nll"] == pytest.approx(nll, abs=1e-5)
+
+
 def test_greedy_takes_whoever_does_not_lower_the_score() -> None:
     ordered = [
         Member(name, Path(name), None, {}, None, score)

@@ -47,6 +47,15 @@ def test_progressive_resizing_trains_on_small_images_first(train_here: Train) ->
     assert set(Seen.sizes) == {("train", 0, 16), ("train", 1, 48), ("val", 0, 48), ("val", 1, 48)}
 
 
+@pytest.mark.parametrize("epochs", [-1, 40])
+def test_progressive_resizing_goes_by_the_epochs_that_max_steps_leaves(train_here: Train, epochs: int) -> None:
+    Seen.sizes = []
+    small = ("callbacks=[default,progressive_resizing]", "callbacks.progressive_resizing.image_size=16")
+    ends = (f"trainer.max_epochs={epochs}", "trainer.max_steps=12")  # two epochs
+    train_here(*TINY, "model=small_cnn", *small, *ends, "+callbacks.seen._target_=test_callbacks.Seen")
+    assert {size for size in Seen.sizes if size[0] == "train"} == {("train", 0, 16), ("train", 1, 48)}
+
+
 def test_early_stopping_and_a_switched_off_callback(train_here: Train) -> None:
     run = train_here(
         *WITH_PICTURES, "trainer.max_epochs=6", "callbacks=[default,early_stopping]",

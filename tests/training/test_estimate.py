@@ -19,3 +19,26 @@ def test_an_estimate_after_twenty_steps(
             assert " s an epoch, " in line
             assert "for 2 epochs, without validation" in line
             assert "GiB at most" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("model=small_cnn", "callbacks=[default,progressive_resizing]"),
+            " s an epoch at the first epochs' size, without validation (",
+        ),
+        (
+            ("model=timm", "model.name=test_resnet", "callbacks=[default,finetuning]"),
+            " s an epoch while the backbone is frozen, without validation (",
+        ),
+    ],
+    ids=["smaller", "frozen"],
+)
+def test_cheaper_first_epochs_tell_nothing_of_the_whole_run(
+    train_here: Callable[..., Path], options: tuple[str, ...], said: str
+) -> None:
+    run = train_here(*TINY, *options, "data.batch_size=8")
+    (line,) = [line for line in (run / "train.log").read_text().splitlines() if "speed  about" in line]
+    assert said in line
+    assert "for 2 epochs" not in line

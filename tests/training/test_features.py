@@ -38,10 +38,14 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_training_on_cached_features_is_the_same_training(train_here: Train, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [(), ("model=iresnet", "model.layers=[1,1,1,1]")], ids=["timm", "iresnet"])
+def test_training_on_cached_features_is_the_same_training(
+    train_here: Train, tmp_path: Path, model: tuple[str, ...]
+) -> None:
+    recipe = tuple(o for o in FROZEN if not (model and o.startswith(("model=", "model.name="))))
     cache = f"data.cache_dir={tmp_path}/cache"
-    with_cache = train_here(*FROZEN, cache, name="with")
-    without = train_here(*FROZEN, cache, "cache_features=false", name="without")
+    with_cache = train_here(*model, *recipe, cache, name="with")
+    without = train_here(*model, *recipe, cache, "cache_features=false", name="without")
     assert list((tmp_path / "cache").glob("features-*/features.npy"))
     a, b = weights(with_cache), weights(without)
     for key in a:

@@ -49,6 +49,8 @@ def test_a_test_leaves_a_picture_and_no_run(
     before = torch.get_num_threads()
     folder = train_here(*TINY, *options, "data.image_size=24", "lr_find=true")
     out = capsys.readouterr().out
+    assert "callbacks.finetuning" not in out
+    assert "accumulate" not in out
     assert "lr range test: SimpleConv on synthetic" in out
     found = re.search(r"suggestion: optimizer\.lr=(\S+),", out)
     assert found, out
@@ -60,3 +62,13 @@ def test_a_test_leaves_a_picture_and_no_run(
     for wrong in ("preview=true", "ckpt=x.ckpt"):
         with pytest.raises(SystemExit):
             train_here(*TINY, "lr_find=true", wrong)
+
+
+def test_what_a_test_does_otherwise_than_the_training_is_said(train_here: Callable[..., Path]) -> None:
+    model = ("model=timm", "model.name=test_resnet", "data.image_size=24")
+    more = ("callbacks=[default,finetuning]", "trainer.accumulate_grad_batches=4", "lr_find=true")
+    folder = train_here(*TINY, *model, *more)
+    said = (folder / "train.log").read_text()
+    assert "the test steps after each batch of 32 images" in said
+    assert "lr_find=true data.batch_size=128 trainer.accumulate_grad_batches=1" in said
+    assert "lr_find=true model.freeze=true callbacks=[default]" in said

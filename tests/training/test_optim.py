@@ -1,6 +1,7 @@
 """Parameter groups, optimisers by name, and the course of each schedule."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +82,7 @@ def test_fsdp_trains_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
         for p in group["params"]
     }
     monkeypatch.setattr(FERModule, "_epoch_length", lambda self: (10, 10))
-    monkeypatch.setattr(FERModule, "_total_steps", lambda self: 10)
+    monkeypatch.setattr(FERModule, "total_steps", lambda self: 10)
     module.setup("fit")
     # One process of two: each parameter is cut down to its own share of one long row, as under trainer.strategy=fsdp.
     torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
@@ -104,6 +105,8 @@ def test_what_cannot_be() -> None:
         build_optimizer({**ADAM, "name": "adm"}, groups)
     with pytest.raises(ConfigError, match=r"optimizer.betas: sgd has no such option"):
         build_optimizer({**ADAM, "name": "sgd", "betas": [0.9, 0.99]}, groups)
+    with pytest.raises(ConfigError, match=r"optimizer\.name=adahessian: needs gradients of gradients"):
+        build_optimizer({**ADAM, "name": "adahessian"}, groups)
     with pytest.raises(ConfigError, match=r"optimizer.wings: adam has no such option"):
         build_optimizer({**ADAM, "wings": 2}, groups)
 
@@ -158,6 +161,51 @@ def test_onecycle_peaks_at_the_learning_rate_and_ends_low() -> None:
     assert max(rates) == pytest.approx(1.0)
     assert rates[0] == pytest.approx(1 / 25)
     assert rates[-1] < 0.01
+
+
+ONECYCLE, CYCLIC = "torch.optim.lr_scheduler.OneCycleLR", "torch.optim.lr_scheduler.CyclicLR"
+
+
+def momenta(node: dict[str, Any], optimizer: torch.optim.Optimizer, steps: int = 20) -> list[list[float]]:
+    """Return each group's momentum, or first beta, of each step."""
+    up = {"base_lr": 0.01, "step_size_up": steps // 2} if node["_target_"] == CYCLIC else {}
+    scheduler = build_scheduler({"interval": "step", **up, **node}, optimizer, steps, steps)["scheduler"]
+    found = []
+    for _ in range(steps):
+        found.append([group.get("momentum", group.get("betas", [None])[0]) for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    return [list(group) for group in zip(*found, strict=True)]
+
+
+def sgd(*momentum: float) -> torch.optim.Optimizer:
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "momentum": each} for each in momentum]
+    return torch.optim.SGD(groups, lr=0.1)
+
+
+@pytest.mark.parametrize("node", [{"_target_": ONECYCLE}, {"_target_": CYCLIC, "cycle_momentum": True}], ids=str)
+def test_the_momentum_falls_from_the_optimisers_own_while_the_rate_rises(node: dict[str, Any]) -> None:
+    for group, own in zip(momenta(node, sgd(0.9, 0.5)), (0.9, 0.5), strict=True):
+        assert group[0] == max(group) == pytest.approx(own)
+        assert min(group) == pytest.approx(own - 0.1, abs=0.02)
+    assert set(momenta(node, sgd(0.0))[0]) == {0.0}
+    assert min(momenta(node, sgd(0.05))[0]) >= 0
+    adam = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=0.1, betas=(0.8, 0.99))
+    assert max(momenta(node, adam)[0]) == pytest.approx(0.8)
+    given = {**node, "max_momentum": 0.95, "base_momentum": 0.85}
+    assert max(momenta(given, sgd(0.5))[0]) == pytest.approx(0.95)
+    assert min(momenta(given, sgd(0.5))[0]) == pytest.approx(0.85, abs=0.02)
+    assert set(momenta({**node, "cycle_momentum": False}, sgd(0.5))[0]) == {0.5}
+    without = torch.optim.Adagrad([nn.Parameter(torch.zeros(1))])
+    with pytest.raises(ConfigError, match="must support momentum"):
+        momenta(node, without)
+
+
+def test_a_given_number_of_steps_must_last_for_the_run() -> None:
+    node = {"_target_": ONECYCLE, "interval": "step", "total_steps": 30}
+    build_scheduler(node, sgd(0.9), 30, 10)
+    with pytest.raises(ConfigError, match=r"total_steps=30: the run has 31 steps.*Leave it out.*max_steps=30"):
+        build_scheduler(node, sgd(0.9), 31, 10)
 
 
 def test_step_and_exponential_change_by_the_epoch() -> None:

@@ -10,6 +10,7 @@ from fakes import write_fer2013_csv, write_image_folder
 from PIL import Image
 
 from fer.cli.continuing import runs_in
+from fer.training import preview
 
 Train = Callable[..., Path]
 
@@ -26,15 +27,35 @@ def test_a_preview_shows_the_training_and_leaves_no_run(train_here: Train, capsy
     assert runs_in(folder.parent) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "; 4 epochs: 81 s"),  # 10 batches of 2 s and a validation of 0.25 s each
+        ({"check_val_every_n_epoch": 2}, "; 4 epochs: 80.5 s"),
+        ({"max_steps": 25}, "; 25 steps (trainer.max_steps): 50.5 s"),
+        ({"max_steps": 7, "accumulate_grad_batches": 3}, "; 7 steps (trainer.max_steps): 38.25 s"),  # 10 + 9 batches
+        ({"max_steps": 25, "max_epochs": -1}, "; 25 steps (trainer.max_steps): 50.5 s"),
+        ({"max_steps": 99}, "; 4 epochs: 81 s"),
+        ({"max_epochs": -1}, ""),
+    ],
+    ids=str,
+)
+def test_the_whole_run_is_what_ends_first(options: dict[str, int], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview, "duration", lambda seconds: f"{seconds:.4g} s")
+    trainer = {"max_epochs": 4, "max_steps": -1, "accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, **options}
+    assert preview._whole(trainer, batches=10, step=2.0, val=0.25, once=0.0) == said
+
+
 def test_a_preview_of_a_frozen_backbone(train_here: Train, capsys: pytest.CaptureFixture[str], cache_dir: Path) -> None:
     before = set(cache_dir.glob("features-*"))
     train_here(
         *TINY[1:-1], "model=resnet18", "model.pretrained=false", "model.freeze=true", "transforms=none", "preview=true",
-        "scheduler=plateau", "trainer.limit_train_batches=3",
+        "scheduler=plateau", "trainer.limit_train_batches=3", "trainer.max_steps=4",
     )  # fmt: skip
     out = capsys.readouterr().out
     assert "of them trained" in out
     assert "3 steps an epoch" in out
+    assert "; 4 steps (trainer.max_steps): " in " ".join(out.split())
     assert "features of the frozen backbone" in out
     assert set(cache_dir.glob("features-*")) == before  # none were computed
 

@@ -41,9 +41,21 @@ def test_progressive_resizing_needs_images() -> None:
         ProgressiveResizing(image_size=32).on_fit_start(trainer(features=[1]), module(**TIMM))
 
 
-@pytest.mark.parametrize("model", [{"model": "fully_connected.FullyConnected"}, {**TIMM, "freeze": True}])
-def test_unfreezing_needs_a_backbone_that_is_not_frozen_for_good(model: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"has no backbone to unfreeze, or model\.freeze"):
+def test_progressive_resizing_needs_a_number_of_epochs() -> None:
+    endless = SimpleNamespace(max_epochs=-1, max_steps=-1, current_epoch=0)
+    with pytest.raises(ConfigError, match=r"which nothing says\. Set trainer\.max_epochs or trainer\.max_steps\."):
+        ProgressiveResizing(image_size=32).on_train_start(endless, module(**TIMM))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"model": "fully_connected.FullyConnected"}, "FullyConnected has no backbone to unfreeze. Choose a network"),
+        ({**TIMM, "freeze": True}, r"the backbone of TimmModel is frozen for good\. Say model\.freeze=false"),
+    ],
+)
+def test_unfreezing_needs_a_backbone_that_is_not_frozen_for_good(model: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
         GradualUnfreezing(epoch=1).on_fit_start(trainer(), module(**model))
 
 

@@ -59,6 +59,14 @@ def test_what_it_cannot_follow(train_here: Train, capfd: pytest.CaptureFixture[s
     assert "data.classes: other classes: happy, sad;" in fails(train_here, capfd, *resumed, "data.classes=[happy,sad]")
 
 
+def test_a_schedule_of_given_steps_goes_on_until_they_end(train_here: Train, capfd: pytest.CaptureFixture[str]) -> None:
+    run = train_here(*TINY, "trainer.max_epochs=1", "scheduler=onecycle", "+scheduler.total_steps=12")
+    train_here(f"resume={run}", "trainer.max_epochs=2")
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 12
+    said = fails(train_here, capfd, f"resume={run}", "trainer.max_epochs=3")
+    assert "scheduler.total_steps=12: the run has 18 steps" in said
+
+
 def test_images_stay_on_their_sides(train_here: Train, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     splits = {"train": range(12), "val": range(12, 16), "test": range(16, 20)}
     for split, numbers in splits.items():

@@ -124,6 +124,15 @@ def test_scores_are_those_of_the_predictions(train_here: Train) -> None:
     assert metrics["val"]["f1_macro"] == pytest.approx(metrics["best_score"], abs=1e-5)
 
 
+def test_a_last_epoch_that_was_not_kept_has_no_scores(train_here: Train, capfd: pytest.CaptureFixture[str]) -> None:
+    never = ("monitor=val/f1/disgust", "optimizer=sgd", "optimizer.lr=0.3")  # better than at first
+    run = train_here(*TINY, *never, "callbacks.last=null")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["best_epoch"] == 1
+    assert metrics["last_epoch"] == {"epoch": 2}
+    assert "last epoch" not in capfd.readouterr().out
+
+
 def test_it_learns(train_here: Train) -> None:
     run = train_here(*TINY, "data.num_samples=1400", "trainer.max_epochs=4", "transforms=none", "optimizer.lr=3e-3")
     metrics = json.loads((run / "metrics.json").read_text())
@@ -153,6 +162,7 @@ def test_same_seed_same_weights_other_seed_other_weights(train_here: Train, monk
         ("scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1.0", "loss=logit_adjusted"),
         ("scheduler=step", "scheduler.step_size=1", "optimizer=sgd"),
         ("scheduler=onecycle", "mixup=both", "callbacks=[default,ema]"),
+        ("callbacks=[default,ema]", "callbacks.ema.decay=0.5", "callbacks.ema.update_starting_at_step=19"),
         ("trainer.accumulate_grad_batches=2", "trainer.max_steps=10", "+callbacks.kill.step=7"),
         ("model=simple_conv", "trainer.precision=bf16-mixed", "loss=focal"),  # small: many processors only imitate it
         ("model=simple_conv", "trainer.precision=bf16-true"),
@@ -160,8 +170,8 @@ def test_same_seed_same_weights_other_seed_other_weights(train_here: Train, monk
         ("data.sampler=weighted", "loss.class_weights=balanced", "trainer.gradient_clip_val=1"),
     ],
     ids=[
-        "cosine", "plateau", "step", "onecycle-mixup-ema", "accumulation", "bf16-mixed", "bf16-true",
-        "finetuning", "imbalance",
+        "cosine", "plateau", "step", "onecycle-mixup-ema", "late-ema", "accumulation", "bf16-mixed",
+        "bf16-true", "finetuning", "imbalance",
     ],
 )  # fmt: skip
 def test_resumed_run_equals_uninterrupted_run(train_here: Train, options: tuple[str, ...]) -> None:
