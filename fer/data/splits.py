@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer.data.fingerprints import hashes
+from fer.data.quality import flat
 from fer.data.samples import SPLITS, Samples
 from fer.errors import ConfigError, DatasetError, listing
 
@@ -27,8 +28,8 @@ def carve(samples: Samples, shares: Mapping[str, float], seed: int, name: str) -
 
     The seed and an image's id alone decide its side: adding or removing other images does not move it, except where
     a split would lose its last image of a class. Exact copies of an image stay on one side, so that no carved split
-    repeats a training image; where the subjects are known, all images of one subject stay on one side. With few
-    subjects, those are taken whose number of images comes nearest to the share.
+    repeats a training image; where the subjects are known, all images of one subject stay on one side, and so do
+    subjects that share an image. With few subjects, those are taken whose number of images comes nearest to the share.
 
     Args:
         samples: The dataset, with all its classes.
@@ -57,7 +58,10 @@ def carve(samples: Samples, shares: Mapping[str, float], seed: int, name: str) -
     splits = samples.splits.astype("<U5")
     splits[train] = sides[pool.unit]
     for split, share in missing.items():
-        units = f", of {int((sides == split).sum())} of {len(sides)} subjects," if samples.subjects is not None else ""
+        units = ""
+        if samples.subjects is not None:
+            there, of = (len(np.unique(samples.subjects[rows])) for rows in (splits == split, train))
+            units = f", of {there} of {of} subjects,"
         count = int((splits == split).sum())
         log.info(
             "%s has no %s split: %d of %d training images%s were set aside for it (%.1f %%; asked for: %.0f %% of %s, "
@@ -70,7 +74,7 @@ def carve(samples: Samples, shares: Mapping[str, float], seed: int, name: str) -
 
 @dataclass(frozen=True)
 class _Pool:
-    """The units that are assigned to splits: subjects, or images with their exact copies.
+    """The units that are assigned to splits: subjects (those that share an image are one), or images with their copies.
 
     Attributes:
         unit: int64 of shape (N,), the unit (of U) of each training image.
@@ -88,7 +92,7 @@ class _Pool:
     def of(cls, samples: Samples, rows: npt.NDArray[np.int64], seed: int) -> "_Pool":
         """Group the images of some rows."""
         if samples.subjects is not None:
-            names, unit = np.unique(samples.subjects[rows], return_inverse=True)
+            names, unit = np.unique(_people(samples, rows), return_inverse=True)
         else:
             order = np.argsort(samples.ids[rows], kind="stable")  # a unit of copies has the name of its first id
             same = hashes(samples.images, rows[order])
@@ -107,6 +111,31 @@ class _Pool:
         """Return the units in the order in which a split takes them: ``test`` from 0 up, ``val`` from 1 down."""
         order = np.argsort(self.place, kind="stable")
         return order if split == "test" else order[::-1]
+
+
+def _people(samples: Samples, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.str_]:
+    """Return who is in the images of some rows, str of shape (N,); subjects that share an image have the first's name.
+
+    Images of one flat colour show nobody. So are, for one, those that cannot be decoded and are left out.
+    """
+    assert samples.subjects is not None
+    names, unit = np.unique(samples.subjects[rows], return_inverse=True)
+    _, first, copy_of = np.unique(hashes(samples.images, rows), return_index=True, return_inverse=True)
+    other = unit[first][copy_of]
+    shared = np.flatnonzero(unit != other)
+    if len(shared):
+        shared = shared[~flat(samples.images)[rows[shared]]]
+    first_of = list(range(len(names)))
+
+    def root(one: int) -> int:
+        while first_of[one] != one:
+            one = first_of[one]
+        return one
+
+    for row in shared.tolist():
+        one, two = sorted((root(int(unit[row])), root(int(other[row]))))
+        first_of[two] = one
+    return np.asarray(names[[root(one) for one in range(len(names))]][unit])
 
 
 def _by_threshold(pool: _Pool, shares: Mapping[str, float]) -> npt.NDArray[np.str_]:
@@ -160,7 +189,7 @@ def fold_of_subjects(samples: Samples, fold: int, folds: int | str, name: str) -
     """Make one fold of the subjects the test split and all other subjects the training split.
 
     The folds are balanced by class and always the same, whatever the run's seed: fold 3 means the same people in
-    every run.
+    every run. Subjects that share an image are tested together.
 
     Args:
         samples: A dataset whose subjects are known; its own splits are replaced.
@@ -169,7 +198,7 @@ def fold_of_subjects(samples: Samples, fold: int, folds: int | str, name: str) -
         name: The dataset's name.
 
     Raises:
-        ConfigError: If the subjects are not known, or there is no such fold.
+        ConfigError: If the subjects are not known, there is no such fold, or too few subjects or images for so many.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -178,16 +207,21 @@ def fold_of_subjects(samples: Samples, fold: int, folds: int | str, name: str) -
             f"data.fold={fold}: {name} does not say who is in its pictures, so it has no folds of subjects."
         )
     rows = np.flatnonzero(samples.splits != "")
-    subjects = samples.subjects[rows]
+    subjects = _people(samples, rows)
     people = np.unique(subjects)
-    count = len(people) if folds == "loso" else int(folds)
-    if not 2 <= count <= len(people):
+    loso = folds == "loso"
+    count = len(people) if loso else int(folds)
+    largest = int(np.bincount(samples.labels[rows], minlength=1).max())  # scikit-learn takes no more folds than these
+    most = len(people) if loso else min(len(people), largest)
+    if not 2 <= count <= most:
+        choices = [*([f"from 2 to {most}"] if most > 1 else []), "loso"]
         raise ConfigError(
-            f"data.folds={folds}: {name} has {len(people)} subjects; choose from 2 to {len(people)}, or loso."
+            f"data.folds={folds}: {name} has {len(people)} subjects, and {largest} images of its largest class; choose "
+            f"{', or '.join(choices)}."
         )
     if not 0 <= fold < count:
         raise ConfigError(f"data.fold={fold}: must be from 0 to {count - 1}.")
-    if folds == "loso":
+    if loso:
         members = np.flatnonzero(subjects == people[fold])
     else:
         parts = StratifiedGroupKFold(count, shuffle=True, random_state=0)
@@ -195,7 +229,7 @@ def fold_of_subjects(samples: Samples, fold: int, folds: int | str, name: str) -
     splits = np.full(len(samples), "", dtype="<U5")
     splits[rows] = "train"
     splits[rows[members]] = "test"
-    tested = np.unique(subjects[members])
+    tested = np.unique(samples.subjects[rows[members]])
     log.info(
         "%s: fold %d of %d tests %d subjects (%s) in %d images.",
         name, fold, count, len(tested), ", ".join(tested[:5]) + (", ..." if len(tested) > 5 else ""), len(members),

@@ -14,13 +14,15 @@ Layout on disk, of ``fer.pack``::
 
 or of others, without ``shards.json``::
 
-    [<split>/]train-000000.tar      train, val and test, or another word for a split, before what is no letter
+    [<split>/]train-000000.tar      train, val and test, or another word for a split, before what is no letter;
+                                    behind other words too, if there is one: faces-train-000000.tar
         <key>.jpg                   or another image's ending
-        <key>.cls|json|txt          the label: a number or a name; in json it is label, class or cls
+        <key>.cls|json|txt          the label: a number or a name; in json it is label, class or cls,
+                                    and target may count votes by name: {"happy": 7, "sad": 3}
 
 The shards of ``fer.pack`` keep ids, splits, subjects, votes and attributes: a run on them is, weight for weight, the
 run on the dataset itself. Ids of others' samples are ``<split>/<key>``, unless json says ``id``; it may say ``subject``
-too. Where no shard is named after a split, all are training images.
+too, which is used if it is said of all samples. Where no shard is named after a split, all are training images.
 
 ``root`` may be a URL that fsspec reads (``https://``; ``s3://``, ``gs://`` and others with the package that it names).
 The shards are fetched once, in pieces, checked, and kept in ``data.cache_dir``; a killed run goes on where it stopped.
@@ -108,6 +110,7 @@ class Shards(FERDataModule):
         labels = [sorted((self.label_map or {}).items(), key=str), self.own_classes, self.wanted]
         key: dict[str, object] = {"files": files, "labels": labels, **options}
         key |= {"stream": True} if self.stream else {}
+        key |= {} if index else {"reading": shards_plain.READING}
         if self.as_files:
             return self._decoded(self.root, placed(), index)
         broken = frozenset[str]()

@@ -26,6 +26,9 @@ _LABELS = ("json", "cls", "txt")  # endings of members that may hold a label, th
 _KEYS = ("label", "class", "cls")  # of json
 _LONGEST = 2**20  # bytes of a label's member
 
+READING = 2
+"""Raised whenever the same files are read otherwise; part of the cache's key."""
+
 
 def find(root: Path) -> dict[str, str]:
     """Return the tar files of a folder, relative to it, and the split of each.
@@ -47,7 +50,11 @@ def find(root: Path) -> dict[str, str]:
 
 
 def _split_of(name: str) -> str:
-    return SPLIT_NAMES.get(re.match("[a-z]*", name.lower())[0], "")  # type: ignore[index]
+    """Return the split that a shard's name begins with, or else the only one among its words; empty if none."""
+    words = re.findall(r"[^\W\d_]+", name.lower().removesuffix(".tar"))
+    first = re.match("[a-z]*", name.lower())[0]  # type: ignore[index]
+    named = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+    return SPLIT_NAMES.get(first) or (named.pop() if len(named) == 1 else "")
 
 
 def placed(
@@ -62,7 +69,7 @@ def placed(
         wanted: Classes that will be chosen; samples of unknown names are then left out. None for all.
 
     Raises:
-        DatasetError: If a shard is cut off, or samples have no label or are there twice.
+        DatasetError: If a shard is cut off, or samples have no label, no votes for any class or are there twice.
         LabelError: If labels are numbers or unknown, and not in ``label_map``.
     """
     shards = find(root)
@@ -76,7 +83,7 @@ def placed(
             f"{root}: {len(without)} of {len(found)} images have no label:\n{listing(without)}\n"
             f"  Each needs a member of the same name that ends in .cls, .txt or .json (with a key 'label')."
         )
-    names = sorted({one.sample.label for one in found})
+    names = sorted({name for one in found for name in (one.sample.label, *(one.sample.target or ()))})
     classes = classes_of(root, names, label_map or {}, own_classes, wanted, "label")
     found = [
         one._replace(sample=replace(one.sample, label=classes[one.sample.label]))
@@ -84,7 +91,46 @@ def placed(
         if one.sample.label in classes
     ]
     check_unique(root, found)
-    return found
+    _tell_of_subjects(root, found)
+    return _with_targets(root, found, classes)
+
+
+def _tell_of_subjects(root: Path, found: Sequence[Placed]) -> None:
+    """Warn where it is said of some samples alone who is in them: it is then used of none."""
+    unknown = [one.path for one in found if not one.sample.subject]
+    if 0 < len(unknown) < len(found):
+        log.warning(
+            "%s: the shards do not say who is in %d of %d images (such as %s): persons may stand in two splits.",
+            root, len(unknown), len(found), readable(unknown[0]),
+        )  # fmt: skip
+
+
+def _with_targets(root: Path, found: Sequence[Placed], classes: Mapping[str, str]) -> list[Placed]:
+    """Turn votes into shares of the classes, whose names are read as those of labels are.
+
+    Raises:
+        DatasetError: Naming all samples without a vote for any class.
+    """
+    there = {one.sample.label for one in found}
+    done, empty = [], []
+    for one in found:
+        votes: dict[str, float] = defaultdict(float)
+        for name, count in (one.sample.target or {}).items():
+            if classes.get(name) in there:
+                votes[classes[name]] += count
+        total = sum(votes.values())
+        if one.sample.target and (total <= 0 or min(votes.values()) < 0):
+            empty.append(one.path)
+            continue
+        shares = {name: count / total for name, count in votes.items()}
+        done.append(one._replace(sample=replace(one.sample, target=shares or None)))
+    if empty:
+        raise DatasetError(
+            f"{root}: {len(empty)} of {len(found)} images have a target without a vote for any class, or with one "
+            f"below 0:\n{listing(empty)}\n"
+            '  A json\'s target counts votes by the classes\' names, or gives their shares: {"happy": 7, "sad": 3}.'
+        )
+    return done
 
 
 def _samples(path: Path, split: str) -> list[Sample]:
@@ -131,11 +177,16 @@ def _sample(key: str, member: tarfile.TarInfo, split: str, texts: Mapping[str, s
         offset=member.offset_data,
         size=member.size,
         label=str(label).strip(),
-        id=str(said.get("id") or f"{split}/{key}"),
-        subject=str(said.get("subject") or ""),
+        id=_name(said.get("id")) or f"{split}/{key}",
+        subject=_name(said.get("subject")),
         target=_of(float | int, said.get("target")) or None,
         attributes=_of(str, said.get("attributes")),
     )
+
+
+def _name(value: object) -> str:
+    """Return an id or a subject as text; empty if there is none. The number 0 is a name as others are."""
+    return str(value) if value or type(value) in (int, float) else ""
 
 
 def _of(kind: Any, values: object) -> dict[str, Any]:

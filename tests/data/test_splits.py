@@ -10,12 +10,20 @@ import numpy as np
 import pytest
 from conftest import composed
 
+from fer.data import splits
 from fer.data.base import FERDataModule
 from fer.data.samples import Samples
 from fer.errors import ConfigError, DatasetError
 
 CLASSES = ("angry", "happy", "sad")
 PEOPLE = 12
+
+
+CARVED = {  # by how many subjects are few, and by seed: the people of val and test, as they were before
+    200: {0: ("1 7", "6 11"), 1: ("1 2", "7 8"), 2: ("3 9", "0 11")},
+    5: {0: ("7", "6 9 11"), 1: ("1 2 5 11", "7"), 2: ("3 7 9", "0 2 4 6 11")},
+}
+FOLDS = ("8 9 11", "1 3 4", "0 2 10", "5 6 7")
 
 
 class People(FERDataModule):
@@ -39,6 +47,10 @@ class People(FERDataModule):
 def people(data: FERDataModule, split: str) -> set[str]:
     assert data.samples.subjects is not None
     return set(data.samples.subjects[data.rows(split)].tolist())
+
+
+def named(numbers: str) -> set[str]:
+    return {f"S{int(number):02d}" for number in numbers.split()}
 
 
 @pytest.mark.parametrize("folds", [4, "loso"])
@@ -148,6 +160,57 @@ def test_carved_shares_are_near_and_no_class_is_left_out(seed: int) -> None:
         assert all(small.class_counts(split).all() for split in ("train", "val", "test"))
 
 
+class Shared(People):
+    """People, some of whom have another's picture under their own name, or all a black one."""
+
+    def __init__(self, copies: Sequence[tuple[int, int]] = (), black: bool = False, **loading: Any) -> None:
+        super().__init__(**loading)
+        self.copies, self.black = copies, black
+
+    def read(self) -> Samples:
+        samples = super().read()
+        for one, other in self.copies:
+            samples.images[9 * other] = samples.images[9 * one + 4]
+        if self.black:
+            samples.images[::9] = 0
+        return samples
+
+
+@pytest.mark.parametrize("few", [200, 5])
+@pytest.mark.parametrize("black", [False, True])
+def test_subjects_without_a_shared_image_keep_their_place(
+    monkeypatch: pytest.MonkeyPatch, few: int, black: bool
+) -> None:
+    """The splits are those of the releases before, to the subject."""
+    monkeypatch.setattr("fer.data.splits._FEW_SUBJECTS", few)
+    for seed, before in CARVED[few].items():
+        data = Shared(black=black, val_fraction=0.2, test_fraction=0.2, seed=seed)
+        assert (people(data, "val"), people(data, "test")) == tuple(map(named, before))
+    for fold, tested in enumerate(FOLDS):
+        assert people(Shared(black=black, fold=fold, folds=4), "test") == named(tested)
+
+
+@pytest.mark.parametrize("few", [200, 5])
+def test_subjects_that_share_an_image_stay_on_one_side(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr("fer.data.splits._FEW_SUBJECTS", few)
+    for seed in range(8):
+        options: dict[str, Any] = {"val_fraction": 0.3, "test_fraction": 0.3, "seed": seed}
+        data = Shared([(0, 7), (7, 3), (5, 10)], **options)
+        apart = dict(zip(*(values.tolist() for values in (data.samples.subjects, data.samples.splits)), strict=True))
+        assert apart["S00"] == apart["S07"] == apart["S03"]
+        assert apart["S05"] == apart["S10"]
+    for fold in range(4):
+        tested = people(Shared([(0, 7), (7, 3)], fold=fold, folds=4), "test")
+        assert len(tested & {"S00", "S03", "S07"}) in (0, 3)
+
+
+def test_subjects_that_share_an_image_have_the_place_of_the_first() -> None:
+    rows = np.arange(PEOPLE * 9)
+    whole, shared = (splits._Pool.of(Shared(copies).read(), rows, 3) for copies in ([], [(0, 7), (7, 3), (5, 10)]))
+    first = np.array([{3: 0, 7: 0, 10: 5}.get(person, person) for person in range(PEOPLE)])
+    assert np.array_equal(shared.place[shared.unit[::9]], whole.place[whole.unit[::9]][first])
+
+
 def test_folds_are_the_same_people_with_fewer_classes() -> None:
     for fold in range(4):
         some = People(fold=fold, folds=4, classes=["sad", "angry"])
@@ -191,6 +254,25 @@ def test_shared_subjects_are_refused() -> None:
 def test_impossible_folds(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         People(**options).setup("fit")
+
+
+class FewEach(People):
+    """Of each person one picture, so that a class has five at most."""
+
+    def read(self) -> Samples:
+        samples = super().read()
+        return replace(samples, splits=np.where(np.isin(np.arange(PEOPLE * 9), EACH), "train", ""))
+
+
+EACH = [9 * person + min(person // 5, 2) for person in range(PEOPLE)]
+
+
+def test_more_folds_than_images_of_a_class() -> None:
+    with pytest.raises(ConfigError, match=r"data\.folds=10: people has 12 subjects, and 5 images of its largest class; "
+                                          r"choose from 2 to 5, or loso\."):  # fmt: skip
+        FewEach(fold=0).setup("fit")
+    with pytest.warns(UserWarning, match="least populated class"):
+        assert people(FewEach(fold=4, folds=5, val_fraction=0.3), "test")
 
 
 def test_exclusion(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -196,6 +196,75 @@ def test_the_lists_say_what_the_tar_files_hold(tmp_path):
         assert [json.loads(json.dumps(vars(sample))) for sample in shards_plain._samples(path, "")] == listed
 
 
+def described(*said: dict[str, object]) -> dict[str, bytes]:
+    """Return the members of a shard, each sample's json as given."""
+    members = {}
+    for number, one in enumerate(said):
+        members |= {f"{number:03}.png": png(number, number), f"{number:03}.json": json.dumps(one).encode()}
+    return members
+
+
+def test_subjects_and_ids_of_others_may_be_numbers_from_0(tmp_path):
+    said = [{"label": "happy", "subject": number // 2, "id": number} for number in range(4)]
+    samples = shards(plain(tmp_path / "others", {"train-0.tar": described(*said)})).read()
+    assert samples.subjects is not None
+    assert samples.subjects.tolist() == ["0", "0", "1", "1"]
+    assert samples.ids.tolist() == ["0", "1", "2", "3"]
+
+
+def test_subjects_that_not_all_samples_have_are_told_of(tmp_path, caplog):
+    said = [{"label": "happy", "subject": "a"}, {"label": "sad", "subject": ""}, {"label": "sad"}]
+    assert shards(plain(tmp_path / "some", {"train-0.tar": described(*said)})).read().subjects is None
+    warned = "the shards do not say who is in 2 of 3 images (such as train-0.tar/001.png): persons may stand in two"
+    assert warned in caplog.text
+    caplog.clear()
+    assert shards(plain(tmp_path / "none", {"train-0.tar": labelled()})).read().subjects is None
+    assert "who is in" not in caplog.text
+
+
+def test_votes_of_others_are_read_by_the_names_of_the_labels(tmp_path):
+    said = [
+        {"label": "Happiness", "target": {"Happiness": 6, "joy": 1, "Sadness": 3}},
+        {"label": "Sadness", "target": {"Sadness": 0.5, "Happiness": 0.5, "bored": 1}},
+        {"label": "Sadness"},
+    ]
+    root = plain(tmp_path / "others", {"train-0.tar": described(*said)})
+    with pytest.raises(LabelError, match="unknown emotion 'bored'"):
+        shards(root).read()
+    samples = shards(root, label_map={"bored": None}).read()
+    assert samples.classes == ("happy", "sad")
+    np.testing.assert_allclose(samples.targets, [[0.7, 0.3], [0.5, 0.5], [0, 1]], rtol=1e-6)
+
+
+def test_votes_for_no_class_are_named(tmp_path):
+    said = [
+        {"label": "happy", "target": {"happy": 0, "sad": 0}},
+        {"label": "sad", "target": {"sad": 1}},
+        {"label": "sad", "target": {"fear": 3}},  # which no sample is labelled as
+        {"label": "sad", "target": {"sad": 3, "happy": -1}},
+    ]
+    said = refusal(plain(tmp_path / "others", {"train-0.tar": described(*said)}))
+    assert "3 of 4 images have a target without a vote for any class, or with one below 0:\n" in said
+    assert "train-0.tar/000.png\n    train-0.tar/002.png\n    train-0.tar/003.png\n" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("faces-train-000000.tar", "train"), ("rafdb_validation_3.tar", "val"), ("fer2013.test.tar", "test"),
+        ("2024-PrivateTest-0.tar", "test"), ("train-test-0.tar", "train"), ("a-train-test-0.tar", ""),
+        ("training0.tar", "train"), ("faces-pretrain-0.tar", ""), ("latest-0.tar", ""), ("a.tar", ""),
+    ],
+)  # fmt: skip
+def test_a_word_in_a_shards_name_names_its_split(name, split):
+    assert shards_plain._split_of(name) == split
+
+
+def test_shards_named_after_a_dataset_and_a_split(tmp_path):
+    root = plain(tmp_path / "others", {f"faces-{split}-000000.tar": labelled() for split in ("train", "val", "test")})
+    assert shards(root).read().splits.tolist() == ["test"] * 4 + ["train"] * 4 + ["val"] * 4
+
+
 # What is wrong with shards.
 
 
