@@ -107,8 +107,15 @@ def _of_torch(name: str, options: dict[str, Any]) -> Callable[..., torch.optim.O
     if found is torch.optim.SGD:
         options.update({"momentum": 0.9, "nesterov": True} | options)  # as timm's
     if found and (unknown := options.keys() - inspect.signature(found).parameters.keys()):
-        raise ConfigError(f"optimizer.{min(unknown)}: {name} has no such option.")
+        raise _unknown(name, min(unknown))
     return found
+
+
+def _unknown(name: str, key: str) -> ConfigError:
+    return ConfigError(
+        f"optimizer.{key}: {name} has no such option. Leave it out; if the experiment sets it for another optimiser, "
+        f"say ~optimizer.{key}."
+    )
 
 
 def _of_timm(name: str, options: Mapping[str, Any]) -> Callable[..., torch.optim.Optimizer]:
@@ -127,7 +134,7 @@ def _of_timm(name: str, options: Mapping[str, Any]) -> Callable[..., torch.optim
     # timm drops these without a word where the optimiser has no such option.
     for key, has in (("eps", info.has_eps), ("betas", info.has_betas), ("momentum", info.has_momentum)):
         if key in options and not has:
-            raise ConfigError(f"optimizer.{key}: {name} has no such option.")
+            raise _unknown(name, key)
     return partial(create_optimizer_v2, opt=name)
 
 
