@@ -11,7 +11,7 @@ import logging
 import sys
 import types
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,11 +195,11 @@ def place_in_run(trainer: "pl.Trainer") -> tuple[int, int]:
     Raises:
         FERError: If Lightning counts in another way.
     """
-    loop: Any = trainer.fit_loop
-    try:
-        done = loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.processed
-    except AttributeError:
-        done = (None, None)
+    done: tuple[Any, Any] = (None, None)
+    with suppress(AttributeError):
+        loop: Any = trainer.fit_loop
+        epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
+        done = epochs.processed, batches.processed if epochs.ready > epochs.processed else 0  # 0: max_steps ended it
     _check(all(isinstance(count, int) for count in done), "pytorch-lightning", "how it counts epochs and batches")
     return done
 

@@ -171,6 +171,8 @@ def train(cfg: "DictConfig") -> float | None:
         datamodule.use_features(features.compute(module, datamodule, trainer.strategy.root_device))
     with together.watched(), launch.processes(trainer), restoring(trainer, config["ckpt"]):
         trainer.fit(module, datamodule, ckpt_path=config["ckpt"], weights_only=True)
+    epochs = trainer.fit_loop.epoch_progress.current
+    epochs.completed = epochs.processed  # a resumed run with nothing left to train has not counted its last one yet
     if not first or not trainer.is_global_zero or trainer.fast_dev_run:
         return None
 
@@ -181,7 +183,8 @@ def train(cfg: "DictConfig") -> float | None:
     own = config["model"], loss  # the user's, whatever they name
     best = FERModule.load_from_checkpoint(checkpoint.best_model_path, trusted=own, tta=config["tta"])
     options = config["trainer"]
-    single = predict.scorer(run, options["accelerator"], options["precision"], options["enable_progress_bar"])
+    device = trainer.strategy.root_device.index  # of a GPU: others may belong to somebody else
+    single = predict.scorer(run, options["accelerator"], options["precision"], options["enable_progress_bar"], device)
     splits = [split for split in ("val", "test") if len(datamodule.rows(split))]
     predictions = [predict.predict(best, datamodule, split, single) for split in splits]
     # The last epoch's weights too, which no score has chosen; on the test split only where that was asked for.

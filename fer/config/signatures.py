@@ -162,8 +162,9 @@ def _signature(path: Path, node: ast.ClassDef | ast.FunctionDef, name: str) -> S
     signature = _of_function(own, name, skip_first=True) if own else None
     if own and signature and not (signature.takes_any and _hands_on(own)):
         return signature
-    bases = [_find(path, _last_name(base)) for base in node.bases]
-    inherited = next((read for base in bases if base and (read := _signature(*base, name))), None)
+    # One of the class's own name, as a module's attribute, would be found as the class itself.
+    bases = [base for each in node.bases if (base := _find(path, _last_name(each))) and base[1] is not node]
+    inherited = next((read for base in bases if (read := _signature(*base, name))), None)
     if signature is None or inherited is None:
         return signature or inherited
     # Options that the class does not name itself are passed on to its base.

@@ -301,8 +301,9 @@ class FERModule(pl.LightningModule):
                     f"schedule cannot be stretched. Keep trainer.max_epochs, data.batch_size and "
                     f"trainer.accumulate_grad_batches as they were."
                 )
-        # The run's folder may have been moved.
-        compat.follow_moved_folder(checkpoint.get("callbacks", {}), Path(self.trainer.default_root_dir) / "checkpoints")
+        # The run's folder may have been moved. As ModelCheckpoint names it: behind a link it would be another one.
+        folder = Path(self.trainer.default_root_dir).resolve() / "checkpoints"
+        compat.follow_moved_folder(checkpoint.get("callbacks", {}), folder)
 
     def _epoch_length(self) -> tuple[int, int]:
         """Return the number of batches and of optimiser steps of an epoch."""

@@ -22,10 +22,19 @@ from fer.training.progress import ScoringProgress
 _SAMPLED = 2**26  # bytes of a dataset's images by which it is known again
 
 
-def scorer(run: Path, accelerator: str, precision: str, show_bar: bool) -> pl.Trainer:
-    """Return a trainer of one device, for :func:`predict`: several would pad a split with repeated samples."""
+def scorer(run: Path, accelerator: str, precision: str, show_bar: bool, device: int | None = None) -> pl.Trainer:
+    """Return a trainer of one device, for :func:`predict`: several would pad a split with repeated samples.
+
+    Args:
+        run: The folder in which it is at work.
+        accelerator: As ``trainer.accelerator``.
+        precision: As ``trainer.precision``.
+        show_bar: Whether a progress bar is shown.
+        device: The number of its GPU; None for the first, or the CPU.
+    """
+    devices = 1 if device is None else [device]
     return pl.Trainer(
-        accelerator=accelerator, devices=1, precision=settle(precision, accelerator), logger=False,  # type: ignore[arg-type]
+        accelerator=accelerator, devices=devices, precision=settle(precision, accelerator), logger=False,  # type: ignore[arg-type]
         enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
         callbacks=[ScoringProgress(show_bar)], default_root_dir=str(run),
         plugins=[LightningEnvironment()],  # whatever started this process and others

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
+from pytorch_lightning.callbacks import EarlyStopping as LightningsEarlyStopping
 from torch import Tensor
 
 from fer import compat
@@ -16,6 +17,22 @@ from fer.errors import Interrupted
 from fer.training import launch
 
 log = logging.getLogger(__name__)
+
+
+class EarlyStopping(LightningsEarlyStopping):
+    """Lightning's, for runs that go on: what they are given counts, and what was decided stays so.
+
+    Lightning's own takes ``patience`` from the checkpoint, and trains on where a run was killed after its last epoch.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best score and how long ago it was."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End at once where the last epoch was the last one of patience."""
+        if 0 < self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 class OptunaPruning(pl.Callback):
@@ -36,6 +53,7 @@ class OptunaPruning(pl.Callback):
     ) -> None:
         self.monitor = monitor
         self.trial: Any = None
+        self.pruned = False
         if launch.is_child():  # the first process speaks for all
             return
         import optuna  # of the `sweep` extra
@@ -64,6 +82,19 @@ class OptunaPruning(pl.Callback):
                 "pruned after epoch %d: %s is worse than the median of earlier trials",
                 trainer.current_epoch + 1, self.monitor,
             )  # fmt: skip
+            self.pruned = trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep what was decided, for a run that is killed before its scores are written."""
+        return {"pruned": self.pruned}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up."""
+        self.pruned = state_dict["pruned"]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End at once where the trial was pruned, unless it is trained on outside its sweep."""
+        if trainer.strategy.broadcast(self.pruned and self.trial is not None):
             trainer.should_stop = True
 
 

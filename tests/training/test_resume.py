@@ -1,14 +1,23 @@
 """What a resumed run may change, and what it refuses by name."""
 
+import csv
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import TINY
 from PIL import Image
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.trainer.states import TrainerFn
+
+from fer.training import predict
+from fer.training.module import FERModule
+from fer.training.stopping import OptunaPruning
 
 Train = Callable[..., Path]
 CLASSES = ("angry", "happy", "sad")
@@ -92,3 +101,83 @@ def test_images_stay_on_their_sides(train_here: Train, capfd: pytest.CaptureFixt
     then = torch.load(checkpoint, weights_only=True)
     assert then["epoch"] == 1
     assert (len(first["train"]), len(then["seen_images"]["train"])) == (36, 42)
+
+
+def test_a_run_that_ended_within_an_epoch_begins_the_next_one_whole(train_here: Train) -> None:
+    run = train_here(*TINY, "scheduler=constant", "trainer.max_epochs=9", "trainer.max_steps=9")
+    train_here(f"resume={run}", "trainer.max_steps=15")
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 15
+    with (run / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"], "6 steps, 3 and 6"
+    assert rows[2]["val/loss"]
+
+
+STOPS = (
+    *TINY, "optimizer.lr=1e-12", "trainer.max_epochs=8", "callbacks=[default,early_stopping]",
+    "callbacks.early_stopping.patience=1",
+)  # fmt: skip
+
+
+def test_a_resumed_run_takes_the_patience_that_it_is_given(train_here: Train) -> None:
+    run = train_here(*STOPS)
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 2
+    train_here(f"resume={run}", "callbacks.early_stopping.patience=3")
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 4
+
+
+def test_a_run_that_was_killed_after_it_had_stopped_early_trains_no_further(
+    train_here: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train_here(*STOPS, name="whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("fer.training.predict.predict", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train_here(*STOPS, name="cut")
+    cut = whole.parent / "cut"
+    train_here(f"resume={cut}")
+    assert (cut / "history.csv").read_text() == (whole / "history.csv").read_text()
+    own = {"checkpoint": "", "checkpoint_mark": ""}
+    a, b = (json.loads((run / "metrics.json").read_text()) | own for run in (whole, cut))
+    assert a == b
+
+
+def test_a_pruned_trial_stays_pruned_in_its_sweep() -> None:
+    trainer = SimpleNamespace(should_stop=False, strategy=SimpleNamespace(broadcast=lambda value: value))
+    for trial, stops in ((None, False), (object(), True)):
+        pruning = object.__new__(OptunaPruning)
+        pruning.trial = trial
+        pruning.load_state_dict({"pruned": True})
+        assert pruning.state_dict() == {"pruned": True}
+        pruning.on_fit_start(trainer, None)  # type: ignore[arg-type]
+        assert trainer.should_stop == stops
+
+
+def test_behind_a_link_the_best_checkpoint_is_known_again(tmp_path: Path) -> None:
+    kept = tmp_path / "real" / "run" / "checkpoints"
+    kept.mkdir(parents=True)
+    (kept / "best.ckpt").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    state = {
+        "dirpath": str(kept), "best_model_path": str(kept / "best.ckpt"), "best_model_score": 0.5,
+        "kth_best_model_path": "", "kth_value": 0.5, "last_model_path": "",
+        "best_k_models": {str(kept / "best.ckpt"): 0.5},
+    }  # fmt: skip
+    trainer = SimpleNamespace(
+        default_root_dir=str(tmp_path / "link" / "run"), strategy=SimpleNamespace(broadcast=str),
+        state=SimpleNamespace(fn=TrainerFn.FITTING), is_global_zero=False,
+    )  # fmt: skip
+    module = SimpleNamespace(teachers=None, seen_before=None, trainer=trainer)
+    FERModule.on_load_checkpoint(module, {"callbacks": {"best": state}})  # type: ignore[arg-type]
+    best = ModelCheckpoint(str(tmp_path / "link" / "run" / "checkpoints"))
+    best.setup(trainer, module, "fit")  # type: ignore[arg-type]
+    best.load_state_dict(state)
+    assert best.best_model_score == 0.5
+
+
+def test_the_final_scores_are_made_on_the_runs_own_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("pytorch_lightning.Trainer", lambda **options: asked.append(options["devices"]))
+    predict.scorer(tmp_path, "gpu", "32-true", False, 3)
+    predict.scorer(tmp_path, "cpu", "32-true", False)
+    assert asked == [[3], 1]
