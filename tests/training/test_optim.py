@@ -196,7 +196,7 @@ def test_the_momentum_falls_from_the_optimisers_own_while_the_rate_rises(node: d
     assert max(momenta(given, sgd(0.5))[0]) == pytest.approx(0.95)
     assert min(momenta(given, sgd(0.5))[0]) == pytest.approx(0.85, abs=0.02)
     assert set(momenta({**node, "cycle_momentum": False}, sgd(0.5))[0]) == {0.5}
-    without = torch.optim.Adagrad([nn.Parameter(torch.zeros(1))])
+    without = torch.optim.Adagrad([nn.Parameter(torch.zeros(1))], lr=0.1)
     with pytest.raises(ConfigError, match="must support momentum"):
         momenta(node, without)
 
