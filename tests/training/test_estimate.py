@@ -26,11 +26,11 @@ def test_an_estimate_after_twenty_steps(
     [
         (
             ("model=small_cnn", "callbacks=[default,progressive_resizing]"),
-            " s an epoch at the first epochs' size, without validation (",
+            " an epoch at the first epochs' size, without validation (",
         ),
         (
             ("model=timm", "model.name=test_resnet", "callbacks=[default,finetuning]"),
-            " s an epoch while the backbone is frozen, without validation (",
+            " an epoch while the backbone is frozen, without validation (",
         ),
     ],
     ids=["smaller", "frozen"],
