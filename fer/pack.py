@@ -44,6 +44,7 @@ def pack(cfg: "DictConfig") -> None:
             datamodule.samples, to, config["shard_mb"], datamodule.name, datamodule.fit, datamodule.draw_targets
         )
     telling.tell(to, index, before)
+    telling.warn_of_carved(datamodule)
 
 
 def main() -> None:

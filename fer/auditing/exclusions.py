@@ -1,6 +1,6 @@
 """Which samples to leave out, and why: the content of ``exclude.csv``. Images on disk are never changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from fer.data.samples import SPLITS, Samples
 from fer.files.csv_table import write_csv
 
 Bools = npt.NDArray[np.bool_]
+
+BEFORE = "excluded_before"
+"""The reason of what ``data.exclude`` had left out of the audit."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,17 @@ def choose(
     return LeftOut(np.logical_or.reduce([np.zeros(len(splits), np.bool_), *chosen.values()]), chosen)
 
 
-def write(path: Path, samples: Samples, left_out: LeftOut) -> None:
-    """Write ``exclude.csv``: id, and all reasons, separated by ``;``."""
+def write(path: Path, samples: Samples, left_out: LeftOut, before: Collection[str] = ()) -> None:
+    """Write ``exclude.csv``: id, and all reasons, separated by ``;``.
+
+    Args:
+        path: The file.
+        samples: The dataset, without what was left out before.
+        left_out: From :func:`choose`.
+        before: Ids that the audit's own ``data.exclude`` lists: training takes one list.
+    """
     rows = [
         [samples.ids[row], ";".join(reason for reason, images in left_out.reasons.items() if images[row])]
         for row in np.flatnonzero(left_out.rows)
     ]
-    write_csv(path, ["id", "reason"], rows)
+    write_csv(path, ["id", "reason"], [*rows, *([id_, BEFORE] for id_ in sorted(before))])

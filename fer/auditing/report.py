@@ -14,6 +14,7 @@ from rich.table import Table
 from fer.auditing import appearance, audit_tables, copies, exclusions, page
 from fer.auditing.suspect_labels import Suspects
 from fer.data import near_copies, refine
+from fer.data.exclude import listed_ids
 from fer.data.samples import Samples
 from fer.display import cell, say
 from fer.files import predictions
@@ -100,7 +101,9 @@ def write(run: Path, config: Mapping[str, Any], found: Findings) -> dict[str, An
         _write_csv(run / "suspect_labels.csv", _SUSPECT, _suspect_rows(found.suspects, samples))
     if found.training is not None:
         predictions.write(run / refine.FILE, [found.training], samples.classes)
-    exclusions.write(run / "exclude.csv", samples, found.left_out)
+    listed = config["data"].get("exclude")
+    before = listed_ids(Path(listed).expanduser()) if listed else ()
+    exclusions.write(run / "exclude.csv", samples, found.left_out, before)
     page.make(run, config, found, counts).write(run / "audit.html")
     write_json(run / "audit.json", counts)  # last: it marks a complete audit
     return counts

@@ -116,7 +116,10 @@ class FERDataModule(pl.LightningDataModule):
         if folds != "loso" and (not isinstance(folds, int) or isinstance(folds, bool)):
             raise ConfigError(f"data.folds={folds}: must be a whole number, or loso (leave one subject out).")
         self.exclude, self.fold, self.folds = exclude, fold, folds
+        self.in_folds = fold is not None  # folds of subjects replace its splits, or those of what it is a part of
         self.also_excluded: frozenset[str] = frozenset()  # ids that are left out later, by more than `exclude`
+        self.unused: frozenset[str] = frozenset()  # ids of its own that :meth:`read` has left out already
+        self.carved: list[str] = []  # the splits that were carved
         self.select_on_test, self.refine, self.refine_weight = select_on_test, refine, refine_weight
         self.augment = Augment(transforms or {})
         on_device = augment_on == "device" and len(self.augment)
@@ -209,10 +212,12 @@ class FERDataModule(pl.LightningDataModule):
                     f"{self.name} has one class alone ({', '.join(samples.classes)}): there is nothing to tell apart. "
                     f"Training needs images of two classes or more."
                 )
+            lacking = [split for split in shares if not (samples.splits == split).any()]
             samples = carve(samples, shares, self.split_seed, self.name)
+            self.carved = [split for split in lacking if (samples.splits == split).any()]
         samples = select_classes(samples, self.wanted, self.name)
         if self.exclude is not None:
-            samples = exclude(samples, Path(self.exclude).expanduser(), self.name)
+            samples = exclude(samples, Path(self.exclude).expanduser(), self.name, self.unused)
         if self.fold is not None and not (samples.splits == "test").any():
             raise ConfigError(
                 f"data.fold={self.fold}: of its subjects no image is left to test, with data.classes="

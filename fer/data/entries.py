@@ -76,11 +76,12 @@ def read_entries(
     """
     classes = in_order(entry.emotion for entry in entries)
     paths = [entry.path for entry in entries]
+    ids = [entry.id or entry.path for entry in entries]
     boxes = [entry.box for entry in entries] if any(entry.box for entry in entries) else None
 
     def build() -> Samples:
         stored = how_stored(root, paths, image_size, channels, boxes, fit)
-        images = read_images(root, paths, stored, fit, cache_dir, boxes, unreadable, files, stream)
+        images = read_images(root, paths, stored, fit, cache_dir, boxes, unreadable, files, stream, ids)
         return _samples(entries, classes, images)
 
     if as_files:
@@ -100,8 +101,12 @@ def read_entries(
     unreadable = frozenset[str]()
     if excluded and not is_cached(cache_dir, name, whole):
         chosen = set(excluded)
-        unreadable = unusable(root, [entry.path for entry in entries if readable(entry.id or entry.path) in chosen])
-    return cached(cache_dir, name, {**whole, "unreadable": sorted(unreadable)} if unreadable else whole, build)
+        left_out = {id_: path for id_, path in zip(ids, paths, strict=True) if readable(id_) in chosen}
+        broken = unusable(root, dict.fromkeys(left_out.values()))
+        unreadable = frozenset(id_ for id_, path in left_out.items() if path in broken)
+    # Of a picture with several faces each is left out by itself; caches of before knew the picture alone.
+    part = "unreadable ids" if ids != paths else "unreadable"
+    return cached(cache_dir, name, {**whole, part: sorted(unreadable)} if unreadable else whole, build)
 
 
 def _samples(entries: Sequence[Entry], classes: tuple[str, ...], images: npt.NDArray[np.uint8]) -> Samples:

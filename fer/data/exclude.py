@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,25 +40,27 @@ def listed_ids(path: Path) -> frozenset[str]:
         raise ConfigError(f"data.exclude={path}: cannot be read as a csv file ({error}).") from error
 
 
-def exclude(samples: Samples, path: Path, name: str) -> Samples:
+def exclude(samples: Samples, path: Path, name: str, unused: Collection[str] = ()) -> Samples:
     """Take the samples that a csv file lists out of every split.
 
     Args:
         samples: The dataset.
         path: A csv file with a column ``id``, and perhaps ``reason``.
         name: The dataset's name.
+        unused: Ids that are the dataset's too, though none of the samples has them.
 
     Raises:
         ConfigError: If the file cannot be used, or names no sample of this dataset.
     """
     ids = listed_ids(path)
     out = np.isin(samples.ids, sorted(ids))
-    if ids and not out.any():
+    known = ids & {*samples.ids[out].tolist(), *unused}
+    if ids and not known:
         raise ConfigError(
             f"data.exclude={path}: none of its {len(ids)} ids is a sample of {name} (whose ids look like "
             f"'{samples.ids[0]}'). Is it the list of another dataset, or of another form of this one?"
         )
-    if unknown := len(ids) - len(set(samples.ids[out].tolist())):
+    if unknown := len(ids - known):
         log.warning("data.exclude=%s: %d of its %d ids are no samples of %s.", path, unknown, len(ids), name)
     counts = {split: int((samples.splits[out] == split).sum()) for split in ("train", "val", "test")}
     said = ", ".join(f"{count} {split}" for split, count in counts.items() if count)

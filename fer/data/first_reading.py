@@ -30,6 +30,7 @@ def read_images(
     unreadable: frozenset[str] = frozenset(),
     source: str = "",
     stream: bool = False,
+    ids: Sequence[str] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Return images as an array, decoded now, or as what decodes them each time and reads like one.
 
@@ -40,20 +41,21 @@ def read_images(
         fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
         cache_dir: Where large arrays are placed.
         boxes: The part of each image that is taken; None for the whole of each.
-        unreadable: Names of images that are not decoded but black: their samples are left out later.
+        unreadable: Ids of samples whose images are not decoded but black: they are left out later.
         source: A fingerprint of the files.
         stream: Decode them each time.
+        ids: The samples' ids, which tell several faces of one picture apart; None for ``names``.
 
     Raises:
         DatasetError: Naming all images that cannot be read.
     """
     if stream:
         how = How(stored.size, stored.channels, fit, stored.bits)
-        streamed = read_once(root, names, how, cache_dir, boxes, unreadable, source)
+        streamed = read_once(root, names, how, cache_dir, boxes, unreadable, source, ids)
         return cast(npt.NDArray[np.uint8], streamed)  # which does all that is done with images of a dataset
     return decode_images(
         root, names, stored.size, stored.channels, cache_dir, boxes=boxes, fit=fit, bits=stored.bits,
-        unreadable=unreadable, source=source,
+        unreadable=unreadable, source=source, ids=ids,
     )  # fmt: skip
 
 
@@ -65,6 +67,7 @@ def read_once(
     boxes: Sequence[Box | None] | None = None,
     unreadable: frozenset[str] = frozenset(),
     source: str = "",
+    ids: Sequence[str] | None = None,
 ) -> Streamed:
     """Look at every image, on all cores, and return them all as what is decoded anew each time.
 
@@ -76,8 +79,9 @@ def read_once(
         how: How they are decoded.
         cache_dir: Where what is known of them is kept until all are read.
         boxes: The part of each image that is taken; None for the whole of each.
-        unreadable: Names of images that are not decoded but black: their samples are left out later.
+        unreadable: Ids of samples whose images are not decoded but black: they are left out later.
         source: A fingerprint of the files; nothing of a killed process is used where it is another.
+        ids: The samples' ids, which tell several faces of one picture apart; None for ``names``.
 
     Raises:
         DatasetError: Naming all images that cannot be read.
@@ -100,7 +104,7 @@ def read_once(
 
     # Blocks of any size, and any number of cores, have the same fingerprints.
     with threadpool_limits(1, "blas"):
-        all_grey = each_image(root, names, how, boxes, unreadable, keep, unfinished, "reading images once")
+        all_grey = each_image(root, names, how, boxes, unreadable, keep, unfinished, "reading images once", ids)
     grey = how.channels == 1 or (how.channels is None and all_grey)
     start = 1 + SIZE * (len(kinds) - 1 if grey else 0)
     arrays = {
@@ -108,5 +112,5 @@ def read_once(
     }  # fmt: skip
     if unfinished:
         unfinished.finish()
-    black = [row for row, name in enumerate(names) if name in unreadable] if unreadable else []
+    black = [row for row, one in enumerate(ids or names) if one in unreadable] if unreadable else []
     return Streamed(place_of(root), how, grey, arrays, black)

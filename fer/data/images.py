@@ -88,6 +88,7 @@ def decode_images(
     bits: int = 16,
     unreadable: frozenset[str] = frozenset(),
     source: str = "",
+    ids: Sequence[str] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode images into one array, on all cores.
 
@@ -104,8 +105,9 @@ def decode_images(
         boxes: The part of each image that is taken; None for the whole of each.
         fit: How an oblong image becomes square, one of :data:`fer.data.squares.FITS`.
         bits: Number of bits used in 16-bit values.
-        unreadable: Names of images that are not decoded but black: their samples are left out later.
+        unreadable: Ids of samples whose images are not decoded but black: they are left out later.
         source: A fingerprint of the files; nothing of a killed process is used where it is another.
+        ids: The samples' ids, which tell several faces of one picture apart; None for ``names``.
 
     Returns:
         Shape (N, size, size) or (N, size, size, 3), in the order of ``names``.
@@ -125,7 +127,7 @@ def decode_images(
             images[row] = brought(image, channels == 1)
 
     how = How(size, channels, fit, bits, resize)
-    all_grey = each_image(root, names, how, boxes, unreadable, keep, unfinished, "decoding images")
+    all_grey = each_image(root, names, how, boxes, unreadable, keep, unfinished, "decoding images", ids)
     images = unfinished.finish() if unfinished else images
     return images[..., 0] if channels is None and all_grey else images
 
@@ -139,6 +141,7 @@ def each_image(
     keep: Callable[[slice, Sequence[npt.NDArray[np.uint8]], bool], None],
     unfinished: Unfinished | None,
     what: str,
+    ids: Sequence[str] | None = None,
 ) -> bool:
     """Decode every image, on all cores, going on where a killed process stopped.
 
@@ -147,10 +150,11 @@ def each_image(
         names: Image files.
         how: How they are decoded.
         boxes: The part of each image that is taken; None for the whole of each.
-        unreadable: Names of images that are not decoded but black.
+        unreadable: Ids of samples whose images are not decoded but black.
         keep: Called in threads with the rows of a part, their images, and whether all of these are grey.
         unfinished: What knows which parts are done; None to do all.
         what: What is being done, for the bar.
+        ids: The samples' ids, which tell several faces of one picture apart; None for ``names``.
 
     Returns:
         Whether all images are grey; never of RGB.
@@ -159,6 +163,7 @@ def each_image(
         DatasetError: Naming all images that cannot be read, or have the wrong size.
     """
     problems: dict[int, str] = {}
+    ids = names if ids is None else ids
 
     def decode(part: int) -> bool:
         """Decode a part; return whether all of it is grey."""
@@ -166,13 +171,14 @@ def each_image(
         rows = slice(part * PART, min((part + 1) * PART, len(names)))
         files = at_hand([root / name for name in names[rows]])
         for index in range(rows.start, rows.stop):
-            if names[index] in unreadable:
+            if ids[index] in unreadable:
                 decoded.append(np.zeros((how.size, how.size, *((3,) if how.channels == 3 else ())), np.uint8))
                 continue
             try:
                 image = how.decode(files[index - rows.start], boxes[index] if boxes else None)
             except Exception as error:  # decoders raise anything for a broken file
-                problems[index] = readable(f"{names[index]}: {reason(files[index - rows.start], error)}")
+                face = "" if ids[index] == names[index] else f" ({ids[index]})"
+                problems[index] = readable(f"{names[index]}{face}: {reason(files[index - rows.start], error)}")
                 continue
             if how.channels is None and image.ndim == 3:
                 grey = grey and bool((image == image[:, :, :1]).all())

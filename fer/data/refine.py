@@ -6,11 +6,12 @@ touched, labels stay what scores and class counts go by, and the validation and 
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from fer.data.samples import Samples
 from fer.errors import ConfigError
@@ -26,7 +27,7 @@ TABLE = "refined_labels.csv"
 
 
 def refined(samples: Samples, where: Path, weight: float, name: str) -> Samples:
-    """Mix the training images' labels with an audit's probabilities.
+    """Mix the training images' labels with an audit's probabilities; those with none for any of the classes stay.
 
     Args:
         samples: The dataset, in the splits of the run.
@@ -61,7 +62,9 @@ def refined(samples: Samples, where: Path, weight: float, name: str) -> Samples:
             f"{key}: none of its {len(found):,} ids is a training image of {name} (whose ids look like "
             f"'{samples.ids[0]}'). Is it of another dataset, or of another form of this one?"
         )
-    p = np.array([found[one] for one in samples.ids[rows].tolist()], dtype=np.float32)
+    p = _probabilities(key, path, [found[one] for one in samples.ids[rows].tolist()], samples.classes)
+    said = p.sum(1) > 0  # all of an image's may be of classes that were left out
+    rows, p = rows[said], p[said]
     targets[rows] = (1 - weight) * targets[rows] + weight * p / p.sum(1, keepdims=True)
     changed = int((targets[rows].argmax(1) != samples.labels[rows]).sum())
     train = int((samples.splits == "train").sum())
@@ -72,19 +75,25 @@ def refined(samples: Samples, where: Path, weight: float, name: str) -> Samples:
     return replace(samples, targets=targets)
 
 
-def _read(key: str, path: Path, samples: Samples) -> dict[str, list[float]]:
+def _read(key: str, path: Path, samples: Samples) -> dict[str, tuple[int, list[float] | None]]:
+    """Return each id's line, and its probabilities of the classes; None where they are wrong."""
     if not path.is_file():
         raise ConfigError(f"{key}: there is no {path}. python -m fer.audit refine=true leaves one in its folder.")
-    found: dict[str, list[float]] = {}
     try:
-        for line, sample, values in predictions.read_probabilities(path, samples.classes):
-            if values is None or not sum(values):
-                columns = ", ".join(f"p_{name}" for name in samples.classes)
-                raise ConfigError(f"{key}: {path}:{line}: {columns} are not all numbers from 0 to 1, or all 0.")
-            found[sample] = values
+        found = predictions.read_probabilities(path, samples.classes)
+        return {sample: (line, values) for line, sample, values in found}
     except (ValueError, OSError) as error:
         raise ConfigError(f"{key}: {path} {error}.") from error
-    return found
+
+
+def _probabilities(
+    key: str, path: Path, used: Sequence[tuple[int, list[float] | None]], classes: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    """Return the probabilities of the images that are used, float32 of shape (N, C)."""
+    if wrong := [line for line, values in used if values is None]:
+        columns = ", ".join(f"p_{name}" for name in classes)
+        raise ConfigError(f"{key}: {path}:{wrong[0]}: {columns} are not all numbers from 0 to 1.")
+    return np.array([values for _, values in used], dtype=np.float32)
 
 
 def write_changes(path: Path, samples: Samples) -> None:

@@ -72,6 +72,7 @@ class Combined(FERDataModule):
                     f"data.options.{name}.stream=true: combined keeps its images in the cache. Leave it out."
                 )
             self.parts[name].select_on_test = self.select_on_test  # then no validation split is carved
+            self.parts[name].in_folds |= self.fold is not None
         self.draw_targets = self._draws()
 
     def _named(self, name: str) -> AbstractContextManager[None]:
@@ -115,7 +116,10 @@ class Combined(FERDataModule):
             ids = listed_ids(Path(self.exclude).expanduser())
             part.also_excluded = frozenset(id_[len(name) + 1 :] for id_ in ids if id_.startswith(f"{name}/"))
         with self._named(name):
-            return part.chosen(None if self.fold is not None else part.shares)
+            samples = part.chosen(None if self.fold is not None else part.shares)
+        # Those of classes that not every part has are known, too.
+        self.unused |= {f"{name}/{id_}" for id_ in part.also_excluded.intersection(samples.ids.tolist())}
+        return samples
 
     def _check_targets(self, read: Mapping[str, Samples]) -> None:
         """Refuse parts whose targets are of two kinds (sampled labels and distributions): a batch has one kind."""

@@ -147,7 +147,7 @@ def _read_csvs(paths: Sequence[Path], cache_dir: Path, excluded: Collection[str]
     broken = frozenset[str]()
     if excluded and not is_cached(cache_dir, "fer2013", key):
         broken = frozenset(id_ for path, found in columns.items() for id_ in broken_rows(path, found, excluded))
-    return cached(cache_dir, "fer2013", {**key, "broken": sorted(broken)} if broken else key, build)
+    return cached(cache_dir, "fer2013", {**key, "black": sorted(broken)} if broken else key, build)
 
 
 def _read_folders(root: Path, base: Path, cache_dir: Path, excluded: Collection[str], as_files: bool) -> Samples:

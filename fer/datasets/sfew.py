@@ -2,7 +2,8 @@
 
 What it is: 958 training, 436 validation and 372 test frames of the EmotiW 2015 challenge; their aligned faces, some
 fewer, are read. The test set's labels are not public, and papers report the validation set: Val is the split ``test``
-here, and a validation split is carved out of Train, by film.
+here, and a validation split is carved out of Train, by film. Train and Val may share films; folds of films (``fold``),
+which are of Train and Val together, share none.
 
 Classes: angry, disgust, fear, happy, neutral, sad, surprise, in folders of these names.
 
@@ -75,20 +76,21 @@ class SFEW(FERDataModule):
         for split, folder in found.items():
             if folder is None:
                 raise DatasetError(f"{self.root / FOLDERS[split][0]} is missing: unpack it there.")
-            entries += film_entries(self.root, folder, split)
+            entries += film_entries(self.root, folder, split, self.in_folds)
         log.info("SFEW: Val is the split 'test', as in papers: the test set's labels are not public.")
         if unlabelled := find_path(self.root, "Test/Test_Aligned_Faces", "Test_Aligned_Faces"):
             log.info("SFEW: %s has no labels and is left out.", unlabelled)
         return read_entries(self.name, self.root, entries, **self.storage)
 
 
-def film_entries(root: Path, folder: Path, split: str) -> list[Entry]:
+def film_entries(root: Path, folder: Path, split: str, in_folds: bool = False) -> list[Entry]:
     """List the frames below one official split's folder, with their film as the subject.
 
     Args:
         root: The dataset's folder.
         folder: The folder that holds the class folders.
         split: What its frames are used for.
+        in_folds: Whether folds of films replace the official splits.
 
     Raises:
         DatasetError: If it or a class folder in it is empty.
@@ -105,10 +107,10 @@ def film_entries(root: Path, folder: Path, split: str) -> list[Entry]:
         log.warning("%s: the names of %d frames (such as %s) do not say of which film they are; they count as one.",
                     folder, len(unnamed), unnamed[0])  # fmt: skip
     # A film's name includes its official split: Train and Val may share films, and papers use the official splits.
-    # Only a carved validation split must keep films whole.
+    # Only a carved validation split must keep films whole. In folds a film is one film.
+    part = "" if in_folds else f"{below.split('/')[0]}/"
+    films = [match["film"] if match else "" for match in matches]
     return [
-        frame._replace(
-            path=f"{below}/{frame.path}", split=split, subject=f"{below.split('/')[0]}/{match['film'] if match else ''}"
-        )
-        for frame, match in zip(frames, matches, strict=True)
+        frame._replace(path=f"{below}/{frame.path}", split=split, subject=f"{part}{film}" or "no film's name")
+        for frame, film in zip(frames, films, strict=True)
     ]

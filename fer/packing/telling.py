@@ -1,6 +1,9 @@
 """What was packed, on the terminal."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -8,6 +11,22 @@ from rich.table import Table
 from fer.data.samples import SPLITS
 from fer.display import cell, say
 from fer.files.shards import Index
+
+if TYPE_CHECKING:
+    from fer.data.base import FERDataModule
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_carved(datamodule: "FERDataModule") -> None:
+    """Warn of splits that were carved out of the parts of a combined dataset: the shards keep them as they are."""
+    parts: Mapping[str, FERDataModule] = getattr(datamodule, "parts", {})
+    if carved := [f"{split} of {name}" for name, part in parts.items() for split in part.carved]:
+        log.warning(
+            "%s: what it lacks was carved when it was packed (%s), with data.split_seed=%d. Trainings on the shards "
+            "share these splits, whatever their seed. Pack it again with another data.split_seed for others.",
+            datamodule.name, ", ".join(carved), datamodule.split_seed,
+        )  # fmt: skip
 
 
 def tell(folder: Path, index: Index, before: int) -> None:

@@ -213,6 +213,23 @@ def test_probabilities_of_a_run(run_here: Callable[..., Path], planted: Path, tm
     assert [row["id"] for row in rows_of(run / "exclude.csv")] == [ids[5]]
 
 
+def test_what_was_left_out_before_stays_left_out(
+    run_here: Callable[..., Path], planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.csv").write_text("id\ntrain/happy/001.png\nval/sad/182.png\n")
+    run = run_here(
+        "fer.audit", "data=folder", f"data.root={planted}", "copies=exact", "suspect_labels=false", "pictures=0",
+        "exclude=[dark]", f"data.exclude={tmp_path / 'mine.csv'}",
+    )  # fmt: skip
+    assert rows_of(run / "exclude.csv") == [
+        {"id": "train/happy/black.png", "reason": "dark"},
+        {"id": "train/happy/001.png", "reason": "excluded_before"},
+        {"id": "val/sad/182.png", "reason": "excluded_before"},
+    ]
+    assert json.loads((run / "audit.json").read_text())["exclude"]["images"] == 1
+    assert "mine.csv" not in capsys.readouterr().out.partition("python -m fer.train")[2]
+
+
 def test_rule_of_mean_pixels(run_here: Callable[..., Path], planted: Path) -> None:
     run = run_here(
         "fer.audit", "data=folder", f"data.root={planted}", "copies=exact", "suspect_labels=false", "pictures=0",

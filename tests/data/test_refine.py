@@ -51,13 +51,29 @@ def test_labels_are_mixed_by_id(root: Path, tmp_path: Path, cache_dir: Path) -> 
     assert tested.samples.targets is None
 
 
+def test_rows_that_say_nothing_of_the_chosen_classes(root: Path, tmp_path: Path, cache_dir: Path) -> None:
+    ids = Folder(str(root), cache_dir=str(cache_dir)).samples.ids.tolist()
+    sad, happy, other = (
+        next(one for one in ids if one.startswith(f"train/{name}")) for name in ("sad", "happy", "fear")
+    )
+    angry = [float(name == "angry") for name in BASIC]
+    file = write_probabilities(tmp_path / "p.csv", {other: angry, happy: [0.25] * 7, sad: angry, "gone": [9.0] * 7})
+    data = Folder(
+        str(root), cache_dir=str(cache_dir), refine=str(file), refine_weight=1, classes=["happy", "sad", "surprise"]
+    )
+    data.setup("fit")
+    found = dict(zip(data.samples.ids.tolist(), data.samples.targets.tolist(), strict=True))
+    assert found[sad] == [0, 1, 0], "it keeps its label"
+    assert found[happy] == pytest.approx([1 / 3] * 3)
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
         ({"val/happy": 1}, "the audit's classifiers were fitted to 1 images that are val in this run"),
         ({"test/happy": 1}, "images that are test in this run"),
         ({"elsewhere": 1}, "none of its 1 ids is a training image of folder"),
-        ({"train/happy": 0}, "are not all numbers from 0 to 1, or all 0"),
+        ({"train/happy": 2}, "are not all numbers from 0 to 1."),
     ],
 )
 def test_what_is_refused(root: Path, tmp_path: Path, cache_dir: Path, rows: dict[str, float], said: str) -> None:

@@ -179,6 +179,16 @@ def test_an_excluded_image_may_be_broken(two: Path) -> None:
     assert len(sides(data)) == 47
 
 
+def test_a_broken_row_can_be_excluded(two: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = sides(combined())
+    path = two / "csv/fer2013.csv"
+    head, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([head, *rest, "x,1 2,Nowhere"]) + "\n")
+    (two / "bad.csv").write_text(f"id\nfer2013/fer2013.csv:{len(rest)}\n")
+    assert sides(combined(exclude="bad.csv")) == whole
+    assert "are no samples" not in caplog.text
+
+
 def test_own_classes_are_common_too(two: Path) -> None:
     for root in ("a", "b"):
         write_image_folder(two / root, splits=("train", "val", "test"), classes=["happy", "bored", root], per_class=2)

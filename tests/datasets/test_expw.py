@@ -123,7 +123,7 @@ def test_absent_and_broken_pictures(tmp_path: Path) -> None:
     write_expw(tmp_path)
     picture = tmp_path / "data/image/origin/angry actor_3.png"
     picture.write_bytes(picture.read_bytes()[:200])
-    with pytest.raises(DatasetError, match=r"(?s)1 of 26 images.*angry actor_3\.png: "):
+    with pytest.raises(DatasetError, match=r"(?s)1 of 26 images.*angry actor_3\.png \(angry actor_3\.png#0\): "):
         read(tmp_path)
     picture.unlink()
     with pytest.raises(DatasetError, match=r"(?s)expw: 1 of 14 listed images are not in.*angry actor_3\.png"):
@@ -133,8 +133,27 @@ def test_absent_and_broken_pictures(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_each_face_of_a_broken_picture_is_left_out_by_itself(tmp_path: Path, stream: bool) -> None:
+    faces = write_expw(tmp_path)
+    name = "angry actor_2.png"
+    (tmp_path / "data/image/origin" / name).write_bytes(b"no picture")
+    options = {"exclude": str(tmp_path / "out.csv"), "stream": stream}
+    (tmp_path / "out.csv").write_text(f"id\n{name}#0\n")
+    with pytest.raises(DatasetError) as error:
+        read(tmp_path, **options)
+    assert "1 of 26 images" in str(error.value)
+    assert f"{name} ({name}#1): not an image" in str(error.value)
+    (tmp_path / "out.csv").write_text(f"id\n{name}#0\n{name}#1\n")
+    samples = module(tmp_path, **options).samples
+    kept = [identity for identity, face in faces.items() if face[1] >= 60 and not identity.startswith(name)]
+    assert samples.ids[samples.splits != ""].tolist() == kept
+
+
 def test_box_outside_its_picture(tmp_path: Path) -> None:
     write_expw(tmp_path)
     edit(tmp_path, 1, lambda row: row.replace(" 2 4 34 32 ", " 2 400 434 32 "))
-    with pytest.raises(DatasetError, match=r"angry actor_0\.png: its face's box \(400, 2, 434, 32\) lies outside"):
+    with pytest.raises(
+        DatasetError, match=r"angry actor_0\.png \(.*\): its face's box \(400, 2, 434, 32\) lies outside"
+    ):
         read(tmp_path)

@@ -20,7 +20,7 @@ from fer.data import pixels
 from fer.data.labels import BASIC
 from fer.data.samples import Samples
 from fer.datasets import fer2013_rows
-from fer.datasets.fer2013 import read_fer2013
+from fer.datasets.fer2013 import FER2013, read_fer2013
 from fer.datasets.fer2013_rows import rows_of
 from fer.errors import DatasetError, DatasetNotFoundError, LabelError
 
@@ -398,9 +398,22 @@ def test_an_excluded_row_may_be_broken(tmp_path: Path) -> None:
         f"emotion,pixels,Usage\n0,{GOOD},Training\n9,1 2,Training\n\n1,{GOOD},Training\n"
     )
     samples = read_fer2013(tmp_path, tmp_path / "cache", ["fer2013.csv:1", "fer2013.csv:2"])
-    assert samples.ids.tolist() == ["fer2013.csv:0", "fer2013.csv:2"]  # the good one is left out later
+    assert samples.ids.tolist() == ["fer2013.csv:0", "fer2013.csv:1", "fer2013.csv:2"]  # both are left out later
+    assert not samples.images[1].any()
     with pytest.raises(DatasetError, match=r"fer2013\.csv:3: emotion '9'"):
         read_fer2013(tmp_path, tmp_path / "cache", ["fer2013.csv:2"])
+
+
+def test_a_broken_row_alone_can_be_excluded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "fer2013.csv").write_text(
+        f"emotion,pixels,Usage\n0,{GOOD},Training\n9,1 2,PublicTest\n1,{GOOD},Training\n1,{GOOD},PublicTest\n"
+    )
+    (tmp_path / "out.csv").write_text("id\nfer2013.csv:1\n")
+    data = FER2013(str(tmp_path), cache_dir=str(tmp_path / "cache"), exclude=str(tmp_path / "out.csv"))
+    data.use_own_splits()
+    assert data.samples.ids[data.rows("train")].tolist() == ["fer2013.csv:0", "fer2013.csv:2"]
+    assert data.samples.ids[data.rows("val")].tolist() == ["fer2013.csv:3"]
+    assert "are no samples" not in caplog.text
 
 
 def test_contempt_is_not_fer2013(tmp_path: Path) -> None:

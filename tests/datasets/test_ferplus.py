@@ -135,6 +135,22 @@ def test_part_of_fer2013(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert f"{len(ROWS) - TRAIN} rows of {root / 'fer2013new.csv'} have no image" in caplog.text
 
 
+def test_a_broken_row_can_be_excluded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "data"
+    write(root)
+    whole = make(root, tmp_path / "whole")
+    whole.use_own_splits()
+    rows = (root / "fer2013.csv").read_text().splitlines()
+    rows[TRAIN + 2] = "x,1 2,Nowhere"
+    (root / "fer2013.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "out.csv").write_text(f"id\nfer2013.csv:{TRAIN + 1}\n")
+    data = make(root, exclude=str(tmp_path / "out.csv"))
+    data.use_own_splits()
+    expected = np.where(np.arange(len(ROWS)) == TRAIN + 1, "", whole.samples.splits)
+    assert data.samples.splits.tolist() == expected.tolist()
+    assert "are no samples" not in caplog.text
+
+
 def test_votes_cut_off(tmp_path: Path) -> None:
     fakes.write_fer2013_csv(tmp_path / "data/fer2013.csv")
     write_votes(tmp_path / "data/fer2013new.csv", votes_for(ROWS)[:50])

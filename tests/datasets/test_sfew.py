@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fakes import write_image_folder
 from fakes_web import SFEW as CLASSES
 from fakes_web import write_sfew
 
 from fer.data.labels import BASIC
 from fer.data.samples import Samples
+from fer.datasets.combined import Combined
 from fer.datasets.sfew import SFEW
 from fer.errors import DatasetError, DatasetNotFoundError, LabelError
 
@@ -48,6 +50,36 @@ def test_val_is_carved_by_film_out_of_train(tmp_path: Path) -> None:
     assert len(sides) == 6
     assert sorted(split for _, split in sides) == ["train"] * 4 + ["val"] * 2
     assert all(path.startswith("Val/") for path in samples.ids[samples.splits == "test"])
+
+
+def test_a_fold_shares_no_film(tmp_path: Path) -> None:
+    films = write_sfew(tmp_path)  # film 0 is in Train and in Val
+    for frame in (
+        f"{TRAIN}/Angry/Film_1_Part_000000001_00000001.png",
+        f"{VAL}/Sad/Film_90_Part_000000090_00000001.png",
+    ):
+        path = tmp_path / frame
+        path.rename(path.with_name("unnamed.png"))
+        films[frame.rpartition("/")[0] + "/unnamed.png"] = "unnamed"
+    for fold in range(4):
+        samples = module(tmp_path, fold=fold, folds=4).samples
+        tested = {films[path] for path in samples.ids[samples.splits == "test"]}
+        assert tested
+        assert not tested & {films[path] for path in samples.ids[samples.splits != "test"]}
+
+
+def test_a_fold_of_several_datasets_shares_no_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    films = write_sfew(tmp_path / "sfew")
+    write_image_folder(tmp_path / "tree", size=40, channels=3)
+    options = {"sfew": {"root": "sfew", "image_size": 40}, "folder": {"root": "tree"}}
+    for fold in range(3):
+        samples = Combined(["sfew", "folder"], options, cache_dir="cache", fold=fold, folds=3).samples
+        sides: dict[str, set[bool]] = {}
+        for name, split in zip(samples.ids, samples.splits, strict=True):
+            if name.startswith("sfew/"):
+                sides.setdefault(films[name.removeprefix("sfew/")], set()).add(split == "test")
+        assert all(len(side) == 1 for side in sides.values())
 
 
 def test_other_place_and_case(tmp_path: Path) -> None:

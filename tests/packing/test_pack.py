@@ -87,6 +87,17 @@ def test_image_files_are_packed_as_they_are(tmp_path, run_here, capsys):
     assert keys == sorted(keys)  # by the dataset's order
 
 
+def test_carved_splits_of_several_datasets_are_told_of(tmp_path, run_here, capsys):
+    write_image_folder(tmp_path / "data", splits=("train", "test"), per_class=4)
+    options = ["data=combined", "data.datasets=[folder,synthetic]", "+data.options.folder.root=data", "data.channels=1"]
+    options += ["+data.options.synthetic.num_samples=80", "data.split_seed=3"]
+    run_here("fer.pack", *options, "to=shards", name=None)
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "carved when it was packed (val of folder), with data.split_seed=3" in said
+    run_here("fer.pack", "data=folder", "data.root=data", "to=alone", name=None)
+    assert "carved when it was packed" not in "".join(capsys.readouterr())
+
+
 def test_pixels_become_png(tmp_path):
     datamodule = Synthetic(num_samples=60, cache_dir=str(tmp_path / "cache"))
     index, _ = packed(datamodule, tmp_path / "shards")
