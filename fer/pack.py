@@ -41,7 +41,13 @@ def pack(cfg: "DictConfig") -> None:
     datamodule.use_own_splits()
     with alone(to):
         index, before = writing.pack(
-            datamodule.samples, to, config["shard_mb"], datamodule.name, datamodule.fit, datamodule.draw_targets
+            datamodule.samples,
+            to,
+            config["shard_mb"],
+            datamodule.name,
+            datamodule.fit,
+            datamodule.draw_targets,
+            datamodule.image_size,
         )
     telling.tell(to, index, before)
     telling.warn_of_carved(datamodule)

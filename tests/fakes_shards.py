@@ -24,7 +24,7 @@ def pack(datamodule: FERDataModule, to: Path, shard_mb: float = 0.002) -> Path:
     datamodule.as_files = True
     datamodule.use_own_splits()
     samples = datamodule.samples
-    writing.pack(samples, to, shard_mb, datamodule.name, datamodule.fit, datamodule.draw_targets)
+    writing.pack(samples, to, shard_mb, datamodule.name, datamodule.fit, datamodule.draw_targets, datamodule.image_size)
     return to
 
 

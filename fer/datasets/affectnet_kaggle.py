@@ -138,7 +138,8 @@ def pair(base: Path, images: str, annotations: str, ending: str) -> list[tuple[s
             raise DatasetError(f"{base / folder} is missing: unpack it there, all parts.")
     image_folder, annotation_folder = (path for path in found if path is not None)
     names = {os.path.splitext(name)[0]: name for name in find_images(image_folder)[0]}
-    annotated = {name.removesuffix(ending) for name in os.listdir(annotation_folder) if name.endswith(ending)}
+    beside = [name for name in os.listdir(annotation_folder) if not name.startswith(".")]  # ._name, which macOS leaves
+    annotated = {name.removesuffix(ending) for name in beside if name.endswith(ending)}
     if not names:
         raise DatasetError(f"{image_folder} holds no images: unpack it again, all parts.")
     problems = [f"{image_folder / names[name]} has no {name}{ending}" for name in sorted(names.keys() - annotated)]

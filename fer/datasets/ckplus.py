@@ -162,7 +162,7 @@ def _read_labels(root: Path) -> dict[tuple[str, str, str], str]:
         DatasetError: If there are no labels.
         LabelError: Naming all files that do not hold one of the codes, and sequences with two of them.
     """
-    files = sorted(root.glob("*/*/*_emotion.txt"))
+    files = sorted(root.glob("*/*/[!.]*_emotion.txt"))
     if not files:
         raise DatasetError(f"{root} holds no labels; expected {root}/S005/001/S005_001_00000011_emotion.txt and so on.")
     emotions: dict[tuple[str, str, str], str] = {}

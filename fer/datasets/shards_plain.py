@@ -37,8 +37,8 @@ def find(root: Path) -> dict[str, str]:
         DatasetNotFoundError: If there are none.
     """
     folders = split_folders(root)
-    found = {path.name: _split_of(path.name) for path in sorted(root.glob("*.tar"))}
-    found |= {f"{f}/{p.name}": split for f, split in folders.items() for p in sorted((root / f).glob("*.tar"))}
+    found = {path.name: _split_of(path.name) for path in sorted(root.glob("[!.]*.tar"))}
+    found |= {f"{f}/{p.name}": split for f, split in folders.items() for p in sorted((root / f).glob("[!.]*.tar"))}
     if not found:
         expected = "shards.json of fer.pack, or shards that others wrote: train-000000.tar and so on, not compressed."
         looked = [root / FILE, root / "train-*.tar"]

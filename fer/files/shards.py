@@ -94,8 +94,12 @@ class Index:
     content: str
     """A hash of what was packed, and how: by it a repeated command knows its own shards."""
     shards: tuple[Shard, ...]
+    image_size: int | None = None
+    """To which side its images are brought when they are read, if the user does not say; None for their own."""
 
     def __post_init__(self) -> None:
+        if self.image_size is not None and (not _counts(self.image_size) or not self.image_size):
+            raise TypeError(f"no image size: {self.image_size!r:.200}")
         if not _texts(self.name, self.fit, self.content, *self.classes) or not isinstance(self.draw_targets, bool):
             raise TypeError("wrong values")
         if self.fit not in ("pad", "crop", "stretch"):

@@ -27,7 +27,13 @@ _BLOCK = 2**12  # images whose pixels are hashed at a time
 
 
 def pack(
-    samples: Samples, folder: Path, shard_mb: float, name: str, fit: str, draw_targets: bool = False
+    samples: Samples,
+    folder: Path,
+    shard_mb: float,
+    name: str,
+    fit: str,
+    draw_targets: bool = False,
+    image_size: int | None = None,
 ) -> tuple[Index, int]:
     """Write all samples that are in a split as shards of that split, in their order.
 
@@ -38,6 +44,7 @@ def pack(
         name: The dataset's name.
         fit: How its oblong images become square.
         draw_targets: Whether training draws labels from its votes.
+        image_size: To which side its images are brought when they are read; None for their own.
 
     Returns:
         What ``shards.json`` says, and the number of samples that an earlier start had packed.
@@ -50,14 +57,14 @@ def pack(
     rows = [row for split in SPLITS for row in np.flatnonzero(samples.splits == split).tolist()]
     if not rows:
         raise DatasetError(f"{name}: no sample is in a split; there is nothing to pack.")
-    content = _content(samples, [name, fit, draw_targets, shard_mb])
+    content = _content(samples, [name, fit, draw_targets, shard_mb, *([image_size] if image_size else [])])
     before = _begin(folder, content)
     if before is not None:
         return before, len(rows)
     shards = _complete(folder, samples)
     done = sum(shard.samples for shard in shards)
     _write_shards(samples, folder, encoded(samples, rows[done:], fit, done), shards, int(shard_mb * _MB))
-    index = Index(name, samples.classes, fit, draw_targets, content, tuple(shards))
+    index = Index(name, samples.classes, fit, draw_targets, content, tuple(shards), image_size)
     files.write_index(folder, index)
     (folder / BEGUN).unlink()
     return index, done

@@ -65,7 +65,6 @@ def test_a_run_on_shards_is_the_run_on_the_folder(tmp_path, train_here, run_here
 @pytest.mark.parametrize("what", ["folder", "fer2013", "synthetic", "rafdb", "kdef", "expw", "ferplus"])
 def test_every_form_comes_back_as_it_was(tmp_path, what):
     cache, source = {"cache_dir": str(tmp_path / "cache")}, tmp_path / "source"
-    size: dict[str, object] = {}
     make = {
         "folder": lambda: (write_image_folder(source), Folder(str(source), **cache)),
         "fer2013": lambda: (write_image_folder(source, splits=("train", "test")), FER2013(str(source), **cache)),
@@ -79,13 +78,11 @@ def test_every_form_comes_back_as_it_was(tmp_path, what):
         "ferplus": lambda: (write_ferplus(source), make_ferplus(source, tmp_path / "cache", mode="crossentropy")),
     }
     _, original = make[what]()
-    size = {"image_size": original.image_size}
     original.use_own_splits()
     kept = np.flatnonzero(original.samples.splits != "")
     pack(make[what]()[1], tmp_path / "packed")
-    back = shards(tmp_path / "packed", **size)
     for _ in range(2):  # decoded, then from the cache
-        back = shards(tmp_path / "packed", **size)
+        back = shards(tmp_path / "packed")
         back.use_own_splits()
         one = original.samples
         same(
@@ -99,7 +96,9 @@ def test_every_form_comes_back_as_it_was(tmp_path, what):
         )  # fmt: skip
     assert (back.name, back.fit, back.draw_targets) == (original.name, original.fit, original.draw_targets)
     again = pack(shards(tmp_path / "packed"), tmp_path / "again")  # shards can be packed too
-    same(shards(again, **size).read(), back.samples)
+    same(shards(again).read(), back.samples)
+    assert back.image_size == original.image_size
+    assert shards(again, image_size=16).read().images.shape[1:3] == (16, 16), "what the user says counts"
 
 
 def test_16_bit_colours_are_read_in_the_shard_as_in_the_file(tmp_path):
