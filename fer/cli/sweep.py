@@ -9,9 +9,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 
-from fer.cli import sweep_table
+from fer.cli import sweep_best, sweep_table
 from fer.cli.continuing import checkpoint_of
-from fer.cli.sweep_jobs import choose, collect, monitors, write_best
+from fer.cli.sweep_jobs import collect, monitors
 from fer.config.quoting import quote
 from fer.display import plain, say
 from fer.errors import ConfigError
@@ -27,7 +27,7 @@ class RememberFolder(Callback):
     """Hydra callback: keep the sweep's folder for :func:`report`, which also runs after a failed job.
 
     Args:
-        select_by: ``score`` or ``gap``, see :func:`choose`.
+        select_by: ``score`` or ``gap``, see :func:`fer.cli.sweep_best.choose`.
     """
 
     def __init__(self, select_by: str = "score") -> None:
@@ -151,11 +151,17 @@ def report() -> None:
             say(console, f"job {row['job']} failed: {row['error']}", "red")
     choices = [key for key in varied if key not in REPEATS]
     sweep_table.draw(_folder, [row for row in rows if row.get("epoch")], choices)
-    best = choose(rows, _select_by)
-    if best is not None and choices:  # the best of several seeds was lucky
-        write_best(_folder, best, len(rows), _select_by)
-        again = f"python -m fer.train --config-dir {_folder} experiment=best"
-        say(console, f"best by {_select_by}: job {best['job']}; again: {again}")
+    best = sweep_best.choose(rows, varied, _select_by)
+    if best and choices:  # the best of several seeds was lucky
+        for line in sweep_best.left_out(rows, varied, best):
+            say(console, line)
+        try:
+            sweep_best.write_best(_folder, best, len(rows), _select_by)
+            again = f"again: {sweep_best.command(_folder, best)}"
+        except ConfigError as error:
+            again = f"no experiment=best: {error}"
+        jobs = f"job{'s' if len(best) > 1 else ''} {', '.join(row['job'] for row in best)}"
+        say(console, f"best by {sweep_best.chosen_by(best, _select_by)}: {jobs}; {again}")
     if len(several := monitors(rows)) > 1:
         say(console, f"no job is called the best: their scores are of different monitors ({', '.join(several)})")
     say(console, f"sweep: {_folder}  (compare: tensorboard --logdir {_folder})")

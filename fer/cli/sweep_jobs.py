@@ -1,4 +1,4 @@
-"""The jobs of a sweep, read from their folders: what each chose and scored, and the one to go on with."""
+"""The jobs of a sweep, read from their folders: what each chose and scored, and which of them repeat one another."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -7,12 +7,9 @@ from typing import Any
 
 import yaml
 
-from fer.compat import parse_override
-from fer.config.groups import conf_dir, group_names
 from fer.errors import ConfigError
 from fer.files import history, metrics, run_record
-from fer.files.atomic import writing
-from fer.files.run_folder import FAILURE
+from fer.files.run_folder import FAILURE, REPEATS
 from fer.scores.registry import SCORES, Score, lower_is_better
 
 
@@ -95,60 +92,20 @@ def _training(job: Path, epoch: int) -> dict[str, Any]:
     }
 
 
-def choose(rows: Sequence[dict[str, Any]], select_by: str) -> dict[str, Any] | None:
-    """Return the job to go on with, None if no job has a score, or their scores are of several monitors.
+def repeated(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return which of seed and fold differ between jobs."""
+    return [key for key in REPEATS if len({row["overrides"].get(key) for row in rows}) > 1]
 
-    Args:
-        rows: From :func:`collect`, best first.
-        select_by: ``score``: the best validation score. ``gap``: of the better half by score, the smallest difference
-            between the losses of validation and training at the best epoch (a network that learnt nothing has no gap
-            either, so the other half is not considered).
-    """
-    done = [row for row in rows if row.get("epoch")]
-    if len(monitors(rows)) > 1:
-        return None
-    better = [row for row in done[: (len(done) + 1) // 2] if row["gap"] is not None]
-    if select_by == "gap" and better:
-        return min(better, key=lambda row: abs(row["gap"]))
-    return done[0] if done else None
+
+def grouped(rows: Sequence[dict[str, Any]], varied: Sequence[str]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """Return the jobs by their choices among the ``varied`` keys: those of a group differ in seed or fold alone."""
+    choices = [key for key in varied if key not in REPEATS]
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row["overrides"].get(key, "") for key in choices), []).append(row)
+    return groups
 
 
 def headlines() -> list[Score]:
     """Return the scores that the table has room for."""
     return [score for score in SCORES.values() if score.headline]
-
-
-def write_best(folder: Path, best: dict[str, Any], jobs: int, select_by: str) -> None:
-    """Write the best job's choices as an experiment, ``experiment/best.yaml``, that can be run again.
-
-    Args:
-        folder: The sweep's folder.
-        best: From :func:`choose`.
-        jobs: Number of jobs.
-        select_by: How it was chosen, see :func:`choose`.
-
-    Raises:
-        UnwritableError: If there is no space, or no permission.
-    """
-    overrides = {key.lstrip("+"): value for key, value in best["overrides"].items() if not key.startswith("~")}
-    known = group_names(conf_dir())
-    groups = {key: overrides.pop(key) for key in list(overrides) if key in known}
-    defaults = [groups.pop("experiment")] if "experiment" in groups else []
-    # A list of options is written as in the command line: callbacks=[default,ema].
-    defaults += [{f"override /{key}": yaml.safe_load(value)} for key, value in groups.items() if key != "sweep"]
-    node: dict[str, Any] = {}
-    for key, value in overrides.items():
-        *parents, leaf = key.split(".")
-        inner = node
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[leaf] = parse_override(f"{key}={value}").value()
-    path = folder / "experiment" / "best.yaml"
-    path.parent.mkdir(exist_ok=True)
-    head = (
-        "# @package _global_\n"
-        f"# The best of {jobs} jobs by {select_by}: {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}.\n"
-        f"# Command:   python -m fer.train --config-dir {folder} experiment=best\n"
-    )
-    with writing(path) as file:
-        file.write(head + yaml.safe_dump({"defaults": [*defaults, "_self_"], **node}, sort_keys=False))

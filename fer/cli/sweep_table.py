@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from fer.cli.sweep_jobs import headlines, monitors
+from fer.cli.sweep_jobs import grouped, headlines, monitors, repeated
 from fer.files.csv_table import write_csv
 from fer.files.run_folder import REPEATS
 from fer.scores.registry import SCORES
@@ -132,13 +132,9 @@ def _show_means(
     console: "Console", rows: Sequence[dict[str, Any]], varied: Sequence[str], scores: Sequence[tuple[str, str]]
 ) -> None:
     """Print mean and standard deviation over the jobs that differ in seed or fold alone."""
-    repeated = [key for key in varied if key in REPEATS]
     choices = [key for key in varied if key not in REPEATS]
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        if "score" in row:
-            groups.setdefault(tuple(row["overrides"].get(key, "") for key in choices), []).append(row)
-    if not repeated or all(len(group) < 2 for group in groups.values()):
+    groups = grouped([row for row in rows if "score" in row], varied)
+    if not repeated(rows) or all(len(group) < 2 for group in groups.values()):
         return
     header = [*choices, "n", *(_column(split, score) if split else _monitor(rows) for split, score in scores)]
     lines = []
@@ -149,7 +145,7 @@ def _show_means(
             spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
             cells.append(f"{mean(values):.4f}{spread}" if values else "")
         lines.append([*choice, str(len(group)), *cells])
-    _print(console, f"mean and standard deviation over {' and '.join(repeated)}", header, lines, len(choices))
+    _print(console, f"mean and standard deviation over {' and '.join(repeated(rows))}", header, lines, len(choices))
 
 
 def draw(folder: Path, rows: Sequence[dict[str, Any]], choices: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ import yaml
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from fer.cli import launch_check, sweep, sweep_jobs, sweep_table
+from fer.cli import launch_check, sweep, sweep_best, sweep_jobs, sweep_table
 from fer.errors import ConfigError
 from fer.files.atomic import UnwritableError
 from fer.plots.importance import importances, make_axis
@@ -49,9 +49,8 @@ def test_the_best_job_is_chosen_by_score_or_by_generalisation_gap(
 ) -> None:
     rows = sweep_jobs.collect(jobs)
     assert [row["gap"] for row in rows] == pytest.approx([1.0, 0.1, -0.2, 0.0])
-    best = sweep_jobs.choose(rows, select_by)
-    assert best is not None
-    assert best["job"] == chosen
+    best = sweep_best.choose(rows, ["optimizer.lr"], select_by)
+    assert [row["job"] for row in best] == [chosen]
     monkeypatch.setattr(sweep, "_folder", jobs)
     monkeypatch.setattr(sweep, "_select_by", select_by)
     sweep.report()
@@ -68,7 +67,7 @@ def test_what_a_sweep_leaves_is_replaced_whole_or_not_at_all(jobs: Path, monkeyp
     for number, row in enumerate(rows):
         row["overrides"]["model.width"] = str(number % 2)
     choices = ["optimizer.lr", "model.width"]
-    sweep_jobs.write_best(jobs, rows[0], 4, "score")
+    sweep_best.write_best(jobs, rows[:1], 4, "score")
     sweep_table.draw(jobs, rows, choices)
     kept = {path: path.read_bytes() for path in (*jobs.glob("*.png"), jobs / "experiment" / "best.yaml")}
     assert len(kept) == 3
@@ -79,7 +78,7 @@ def test_what_a_sweep_leaves_is_replaced_whole_or_not_at_all(jobs: Path, monkeyp
     monkeypatch.setattr(os, "fsync", full)
     rows[0]["score"] = 0.9
     with pytest.raises(UnwritableError, match=r"best\.yaml: cannot be written: no space is left"):
-        sweep_jobs.write_best(jobs, rows[0], 4, "score")
+        sweep_best.write_best(jobs, rows[:1], 4, "score")
     sweep_table.draw(jobs, rows, choices)
     assert {path: path.read_bytes() for path in kept} == kept
 
@@ -172,7 +171,7 @@ def test_no_job_is_the_best_where_each_has_its_own_monitor(
         (jobs / str(number) / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(choices))
     rows = sweep_jobs.collect(jobs)
     assert [row["job"] for row in rows] == ["0", "1", "2", "3"]
-    assert sweep_jobs.choose(rows, "score") is sweep_jobs.choose(rows, "gap") is None
+    assert sweep_best.choose(rows, [], "score") == sweep_best.choose(rows, [], "gap") == []
     monkeypatch.setattr(sweep, "_folder", jobs)
     sweep.report()
     said = capsys.readouterr().out
@@ -185,7 +184,7 @@ def test_no_job_is_the_best_where_each_has_its_own_monitor(
 
 
 def test_no_job_is_chosen_where_none_has_a_score(tmp_path: Path) -> None:
-    assert sweep_jobs.choose([{"job": "0", "error": "did not finish"}], "gap") is None
+    assert sweep_best.choose([{"job": "0", "error": "did not finish"}], [], "gap") == []
 
 
 def test_an_axis_lays_numbers_out_by_size_and_words_side_by_side() -> None:
