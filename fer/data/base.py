@@ -73,6 +73,12 @@ class FERDataModule(pl.LightningDataModule):
     """Whether its images need not be decoded into the cache."""
     draw_targets = False
     """Whether training draws a label from each sample's distribution of votes anew in each epoch."""
+    in_folds = False
+    """Whether it is a part of a dataset whose splits are folds of subjects."""
+    carved: tuple[str, ...] = ()
+    """The splits that were carved."""
+    unused: frozenset[str] = frozenset()
+    """Ids of its own that are no sample's: :meth:`read` has left them out."""
 
     def __init__(
         self,
@@ -116,10 +122,7 @@ class FERDataModule(pl.LightningDataModule):
         if folds != "loso" and (not isinstance(folds, int) or isinstance(folds, bool)):
             raise ConfigError(f"data.folds={folds}: must be a whole number, or loso (leave one subject out).")
         self.exclude, self.fold, self.folds = exclude, fold, folds
-        self.in_folds = fold is not None  # folds of subjects replace its splits, or those of what it is a part of
         self.also_excluded: frozenset[str] = frozenset()  # ids that are left out later, by more than `exclude`
-        self.unused: frozenset[str] = frozenset()  # ids of its own that :meth:`read` has left out already
-        self.carved: list[str] = []  # the splits that were carved
         self.select_on_test, self.refine, self.refine_weight = select_on_test, refine, refine_weight
         self.augment = Augment(transforms or {})
         on_device = augment_on == "device" and len(self.augment)
@@ -214,7 +217,7 @@ class FERDataModule(pl.LightningDataModule):
                 )
             lacking = [split for split in shares if not (samples.splits == split).any()]
             samples = carve(samples, shares, self.split_seed, self.name)
-            self.carved = [split for split in lacking if (samples.splits == split).any()]
+            self.carved = tuple(split for split in lacking if (samples.splits == split).any())
         samples = select_classes(samples, self.wanted, self.name)
         if self.exclude is not None:
             samples = exclude(samples, Path(self.exclude).expanduser(), self.name, self.unused)

@@ -72,7 +72,7 @@ class Combined(FERDataModule):
                     f"data.options.{name}.stream=true: combined keeps its images in the cache. Leave it out."
                 )
             self.parts[name].select_on_test = self.select_on_test  # then no validation split is carved
-            self.parts[name].in_folds |= self.fold is not None
+            self.parts[name].in_folds = self.fold is not None
         self.draw_targets = self._draws()
 
     def _named(self, name: str) -> AbstractContextManager[None]:

@@ -76,7 +76,7 @@ class SFEW(FERDataModule):
         for split, folder in found.items():
             if folder is None:
                 raise DatasetError(f"{self.root / FOLDERS[split][0]} is missing: unpack it there.")
-            entries += film_entries(self.root, folder, split, self.in_folds)
+            entries += film_entries(self.root, folder, split, self.in_folds or self.fold is not None)
         log.info("SFEW: Val is the split 'test', as in papers: the test set's labels are not public.")
         if unlabelled := find_path(self.root, "Test/Test_Aligned_Faces", "Test_Aligned_Faces"):
             log.info("SFEW: %s has no labels and is left out.", unlabelled)
