@@ -144,7 +144,8 @@ def _record(job: Mapping[str, Any]) -> RunRecord:
 
 def _own_configs(record: RunRecord) -> list[str]:
     """Return the folders of configs of the user's own that a job was composed from."""
-    return [*record.config_dirs, *(place for o in record.searchpath for place in parse_override(o).value())]
+    given = (cast("list[str]", parse_override(override).value()) for override in record.searchpath)
+    return [*record.config_dirs, *(place for places in given for place in places)]
 
 
 def _of_sweeps(

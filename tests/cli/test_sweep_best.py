@@ -89,6 +89,7 @@ def test_the_experiment_is_the_jobs_config_with_all_that_its_sweep_set(tmp_path:
     choices = {str(group): choice for group, choice in HydraConfig.get().runtime.choices.items()}
     run_record.write(run, run_record.RunRecord(overrides, searchpath=[own], choices=choices))
 
+    (tmp_path / "my own" / "sweep" / "mine.yaml").write_text(MINE.replace("1e-5", "1e-3"))  # edited since
     sweep_best.write_best(run.parent, sweep_jobs.collect(run.parent), 1, "score")
     text = (run.parent / "experiment" / "best.yaml").read_text()
     assert "pruning" not in text
