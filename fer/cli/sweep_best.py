@@ -79,7 +79,11 @@ def command(folder: Path, best: Sequence[dict[str, Any]]) -> str:
 
     Options that were left out (``~transforms.erase``) are left out by it: an experiment's file cannot.
     """
-    left = [f"{key}={value}" if value else key for key, value in best[0]["overrides"].items() if key.startswith("~")]
+    left = [
+        key if value in ("", "null") else f"{key}={value}"  # Hydra's sweeper adds =null, which says nothing
+        for key, value in best[0]["overrides"].items()
+        if key.startswith("~")
+    ]
     own = _own_configs(_record(best[0]))
     where = [f"hydra.searchpath={json.dumps(own, ensure_ascii=False)}"] if own else []
     return shlex.join(["python", "-m", "fer.train", "--config-dir", str(folder), "experiment=best", *where, *left])

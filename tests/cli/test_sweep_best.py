@@ -118,7 +118,7 @@ def test_the_command_that_trains_the_best_again_leaves_out_what_the_job_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for lr in (0.1, 0.2):
-        job(tmp_path / str(lr), [f"optimizer.lr={lr}", "~transforms.erase", "~loss.label_smoothing=0.1"], score=lr)
+        job(tmp_path / str(lr), [f"optimizer.lr={lr}", "~transforms.erase=null", "~loss.label_smoothing=0.1"], score=lr)
     report(tmp_path, monkeypatch)
     said = capsys.readouterr().out
     assert f"{tmp_path} experiment=best '~transforms.erase' '~loss.label_smoothing=0.1'\n" in said
