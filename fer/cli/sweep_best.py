@@ -79,7 +79,11 @@ def command(folder: Path, best: Sequence[dict[str, Any]]) -> str:
 
     Options that were left out (``~transforms.erase``) are left out by it: an experiment's file cannot.
     """
-    left = [f"{key}={value}" if value else key for key, value in best[0]["overrides"].items() if key.startswith("~")]
+    left = [
+        key if value in ("", "null") else f"{key}={value}"  # Hydra's sweeper adds =null, which says nothing
+        for key, value in best[0]["overrides"].items()
+        if key.startswith("~")
+    ]
     own = _own_configs(_record(best[0]))
     where = [f"hydra.searchpath={json.dumps(own, ensure_ascii=False)}"] if own else []
     return shlex.join(["python", "-m", "fer.train", "--config-dir", str(folder), "experiment=best", *where, *left])
@@ -144,7 +148,8 @@ def _record(job: Mapping[str, Any]) -> RunRecord:
 
 def _own_configs(record: RunRecord) -> list[str]:
     """Return the folders of configs of the user's own that a job was composed from."""
-    return [*record.config_dirs, *(place for o in record.searchpath for place in parse_override(o).value())]
+    given = (cast("list[str]", parse_override(override).value()) for override in record.searchpath)
+    return [*record.config_dirs, *(place for places in given for place in places)]
 
 
 def _of_sweeps(

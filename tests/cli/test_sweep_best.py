@@ -89,6 +89,7 @@ def test_the_experiment_is_the_jobs_config_with_all_that_its_sweep_set(tmp_path:
     choices = {str(group): choice for group, choice in HydraConfig.get().runtime.choices.items()}
     run_record.write(run, run_record.RunRecord(overrides, searchpath=[own], choices=choices))
 
+    (tmp_path / "my own" / "sweep" / "mine.yaml").write_text(MINE.replace("1e-5", "1e-3"))  # edited since
     sweep_best.write_best(run.parent, sweep_jobs.collect(run.parent), 1, "score")
     text = (run.parent / "experiment" / "best.yaml").read_text()
     assert "pruning" not in text
@@ -117,7 +118,7 @@ def test_the_command_that_trains_the_best_again_leaves_out_what_the_job_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for lr in (0.1, 0.2):
-        job(tmp_path / str(lr), [f"optimizer.lr={lr}", "~transforms.erase", "~loss.label_smoothing=0.1"], score=lr)
+        job(tmp_path / str(lr), [f"optimizer.lr={lr}", "~transforms.erase=null", "~loss.label_smoothing=0.1"], score=lr)
     report(tmp_path, monkeypatch)
     said = capsys.readouterr().out
     assert f"{tmp_path} experiment=best '~transforms.erase' '~loss.label_smoothing=0.1'\n" in said
