@@ -69,11 +69,11 @@ def test_what_it_cannot_follow(train_here: Train, capfd: pytest.CaptureFixture[s
 
 
 def test_a_schedule_of_given_steps_goes_on_until_they_end(train_here: Train, capfd: pytest.CaptureFixture[str]) -> None:
-    run = train_here(*TINY, "trainer.max_epochs=1", "scheduler=onecycle", "+scheduler.total_steps=12")
+    run = train_here(*TINY, "trainer.max_epochs=1", "scheduler=onecycle", "+scheduler.total_steps=14")
     train_here(f"resume={run}", "trainer.max_epochs=2")
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 12
     said = fails(train_here, capfd, f"resume={run}", "trainer.max_epochs=3")
-    assert "scheduler.total_steps=12: the run has 18 steps" in said
+    assert "scheduler.total_steps=14: the run has 18 steps" in said
 
 
 def test_images_stay_on_their_sides(train_here: Train, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
