@@ -102,7 +102,7 @@ def write_best(folder: Path, best: Sequence[dict[str, Any]], jobs: int, select_b
         select_by: How it was chosen, see :func:`choose`.
 
     Raises:
-        ConfigError: If the file of the sweep cannot be found.
+        ConfigError: If the file of the sweep cannot be found, or the jobs build on another sweep's best.
         UnwritableError: If there is no space, or no permission.
     """
     leave = repeated(best)
@@ -112,6 +112,11 @@ def write_best(folder: Path, best: Sequence[dict[str, Any]], jobs: int, select_b
     # A list of options is written as in the command line: callbacks=[default,ema].
     groups = {key: yaml.safe_load(overrides.pop(key)) for key in list(overrides) if key in known}
     defaults = _listed(groups.pop("experiment", None))
+    if "best" in defaults:  # its file would name itself
+        raise ConfigError(
+            "the jobs build on experiment=best, which this one would be called too. Copy that file under another name, "
+            "and sweep over experiment=<name>."
+        )
     chosen, node = _of_sweeps(_listed(groups.pop("sweep", None)), best[0], leave)
     chosen |= {f"override /{key}": value for key, value in groups.items()}
     for key, value in overrides.items():

@@ -114,6 +114,15 @@ def test_no_experiment_is_left_where_the_file_of_the_sweep_is_gone(
     assert "job 0; no experiment=best: sweep=gone: there is no sweep/gone.yaml" in capsys.readouterr().out
 
 
+def test_no_experiment_is_left_that_would_name_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job(tmp_path / "0", ["experiment=best", "optimizer.lr=0.1"])
+    with pytest.raises(FileNotFoundError, match=r"best\.yaml"):
+        report(tmp_path, monkeypatch)
+    assert "no experiment=best: the jobs build on experiment=best" in capsys.readouterr().out
+
+
 def test_the_command_that_trains_the_best_again_leaves_out_what_the_job_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
