@@ -22,6 +22,8 @@ from fer.errors import ConfigError, FERError, listing
 from fer.files import export, run_folder
 from fer.files.home import expanded
 
+_ANY = "???"  # what a config says where its user is to choose: any network of timm's
+
 
 def started(overrides: list[str]) -> list[str]:
     """Put the network of ``init=<run>`` before a command's overrides, which may say the same, or freeze it.
@@ -53,7 +55,8 @@ def started(overrides: list[str]) -> list[str]:
     nearest = _choice(networks[0], paths[0], overrides)
     choice = models[-1] if models else nearest
     base = _read(choice)
-    if any(base.get(key) != networks[0].get(key) for key in IDENTITY if key in networks[0]) and choice != "custom":
+    theirs = {key: networks[0][key] for key in IDENTITY if key in networks[0]}
+    if any(base.get(key) not in (_ANY, value) for key, value in theirs.items()) and choice != "custom":
         return overrides  # another network, which the check of the composed config names
     own = {**flat(networks[0]), **{key: value for key, value in WEIGHTS.items() if key in base}}
     was = flat(base)
@@ -145,7 +148,7 @@ def _choice(network: Mapping[str, Any], path: str, overrides: Sequence[str]) -> 
             f"that you trust, name it too: model._target_={network['_target_']}"
         )
     wanted = flat(network)
-    return min(same, key=lambda name: sum(same[name].get(key) != value for key, value in wanted.items()))
+    return min(same, key=lambda name: sum(same[name].get(key) not in (_ANY, value) for key, value in wanted.items()))
 
 
 @cache

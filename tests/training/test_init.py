@@ -169,6 +169,20 @@ def test_the_networks_overrides(tmp_path: Path) -> None:
     assert rewrite([f"init={lone}"])[0] == "model=simple_conv"
 
 
+def test_a_network_of_timm_without_a_config_of_its_own(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "parent")
+    timm = {"_target_": "fer.models.timm_model.TimmModel", "name": "resnet10t", "freeze": False}
+    (run / "config.yaml").write_text(yaml.safe_dump({"model": timm}))
+    given = rewrite([f"init={run}"])
+    assert given[0] == "model=timm"
+    assert "++model.name=resnet10t" in given
+    assert "++model.name=resnet10t" in rewrite([f"init={run}", "model=timm"])
+    named = rewrite([f"init={run}", "model=resnet18"])  # another network, which the check of the config names
+    assert named == [f"init={run}", "model=resnet18"]
+    (run / "config.yaml").write_text(yaml.safe_dump({"model": timm | {"name": "resnet18"}}))
+    assert rewrite([f"init={run}"])[0] == "model=resnet18"
+
+
 @pytest.mark.parametrize(
     "node",
     [
