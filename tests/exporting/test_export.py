@@ -198,9 +198,6 @@ def test_openvino_answers_as_torch_does(run_here: Run, tmp_path: Path) -> None:
         together = list(threads.map(exported.classify, [crops] * 20))
     np.testing.assert_allclose(together, np.stack([exported.classify(crops)] * 20), atol=1e-6)
     assert "OpenVINO reads `model.xml`" in (folder / "README.md").read_text()
-    raw, plain = (fer.load(path, "none", device="cpu", calibrate=False) for path in (folder, cropping))
-    np.testing.assert_allclose(raw.classify(crops), plain.classify(crops), atol=5e-6)
-    assert np.abs(raw.classify(crops) - exported.classify(crops)).max() > 1e-3
     batch = {"image": torch.from_numpy(np.stack(crops[:1])), "row": None, "label": None}
     answer = ExportedModule(folder).predict_step(batch, 0)["probabilities"]  # as fer.test scores it: not calibrated
     torch.testing.assert_close(answer, load_module(cropping).probabilities(batch["image"]), rtol=0, atol=5e-6)
@@ -247,6 +244,15 @@ def test_torch_export_runs_without_fer(run: Path, run_here: Run) -> None:
     torch.testing.assert_close(graph(images), load_module(run).probabilities(images), rtol=0, atol=1e-5)
     with pytest.raises(FERError, match="is for programs without fer"):
         fer.load(folder, detector="none")
+
+
+def test_an_export_without_its_temperature(run_here: Run, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", calibration={"temperature": 1.7})
+    folder = run_here("fer.export", f"ckpt={run}", "format=safetensors", "images=20", name="exported")
+    crops = [np.repeat(picture, 3, axis=0) for picture in PICTURES]
+    raw, plain = (fer.load(path, "none", device="cpu", calibrate=False) for path in (folder, run))
+    np.testing.assert_allclose(raw.classify(crops), plain.classify(crops), atol=5e-6)
+    assert np.abs(raw.classify(crops) - fer.load(folder, "none").classify(crops)).max() > 1e-3
 
 
 def test_int8_is_calibrated_and_its_price_is_bounded(
