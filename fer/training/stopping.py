@@ -32,6 +32,7 @@ class EarlyStopping(LightningsEarlyStopping):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """End at once where the last epoch was the last one of patience."""
         if 0 < self.wait_count >= self.patience:
+            log.info("early stopping had ended this run; more patience than %d epochs goes on with it.", self.patience)
             trainer.should_stop = True
 
 

@@ -105,22 +105,20 @@ def test_the_experiment_is_the_jobs_config_with_all_that_its_sweep_set(tmp_path:
     assert HydraConfig.get().mode is None  # one run
 
 
-def test_no_experiment_is_left_where_the_file_of_the_sweep_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("override", "why"),
+    [
+        ("sweep=gone", "sweep=gone: there is no sweep/gone.yaml"),
+        ("experiment=best", "the jobs build on experiment=best"),  # its file would name itself
+    ],
+)
+def test_where_no_experiment_can_be_left_the_sweep_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], override: str, why: str
 ) -> None:
-    job(tmp_path / "0", ["sweep=gone", "optimizer.lr=0.1"])
+    job(tmp_path / "0", [override, "optimizer.lr=0.1"])
     with pytest.raises(FileNotFoundError, match=r"best\.yaml"):
         report(tmp_path, monkeypatch)
-    assert "job 0; no experiment=best: sweep=gone: there is no sweep/gone.yaml" in capsys.readouterr().out
-
-
-def test_no_experiment_is_left_that_would_name_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    job(tmp_path / "0", ["experiment=best", "optimizer.lr=0.1"])
-    with pytest.raises(FileNotFoundError, match=r"best\.yaml"):
-        report(tmp_path, monkeypatch)
-    assert "no experiment=best: the jobs build on experiment=best" in capsys.readouterr().out
+    assert f"job 0; no experiment=best: {why}" in capsys.readouterr().out
 
 
 def test_the_command_that_trains_the_best_again_leaves_out_what_the_job_did(
