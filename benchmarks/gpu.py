@@ -1,4 +1,4 @@
-"""What GPUs make of it: ``python -m benchmarks gpu <FER2013's folder>`` (under 9 minutes on one H100).
+"""What GPUs make of it: ``python -m benchmarks gpu <FER2013's folder>`` (planned for 9 minutes; not yet run on a GPU).
 
 First speeds: ``experiment=fer2013_gpu`` and a bare loop with the same network, batches and augmentation, epoch by epoch
 in turn, in ``bf16-mixed`` and ``16-mixed``; where there are two GPUs, on both of them too, with twice the batch. Then

@@ -40,7 +40,7 @@ def faces(cfg: "DictConfig") -> None:
     framing = None
     if config["ckpt"] is not None:
         from fer.training import resume
-        from fer.training.checkpoint import load_checkpoint
+        from fer.training.checkpoint_content import load_checkpoint
 
         framing = resume.input_of(load_checkpoint(config["ckpt"])).framing
         if framing is None:

@@ -55,7 +55,8 @@ def train(cfg: "DictConfig") -> float | None:
             teaching,
             together,
         )
-        from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint, restoring
+        from fer.training.checkpoint import AtomicCheckpointIO, restoring
+        from fer.training.checkpoint_content import load_checkpoint
         from fer.training.loggers import HistoryLogger, KeepHistory
         from fer.training.module import FERModule
         from fer.training.stopping import StopOnSignal

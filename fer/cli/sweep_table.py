@@ -50,13 +50,14 @@ def show(console: "Console", rows: Sequence[dict[str, Any]], varied: Sequence[st
         rows: The jobs, from :func:`fer.cli.sweep_jobs.collect`.
         varied: The choices to show, from :func:`varied`.
     """
+    from fer.plots.class_table import said_of_tta
+
     scores = _scores(rows)
     header, *lines = _lines(rows, varied, scores)
     order = ", best first" if len(monitors(rows)) == 1 else ""
     ttas = {row["tta"] for row in rows if "tta" in row}
     tta = ttas.pop() if len(ttas) == 1 else "none"
-    said = "" if tta == "none" else f"; scores with tta={tta}"
-    title = f"{len(rows)} jobs{order}{said}"
+    title = f"{len(rows)} jobs{order}{said_of_tta(tta)}"
     if len(varied) <= _FEW:
         _print(console, title, header, lines, 1 + len(varied))
     else:  # a search: side by side, its choices would leave no room for the scores

@@ -19,7 +19,7 @@ def differences(now: Mapping[str, Any], parent: Mapping[str, Any], whose: str) -
 
     Args:
         now: The composed node.
-        parent: The parent's, from :func:`network_of`.
+        parent: The parent's, from :func:`fer.cli.starting.network_of`.
         whose: What the parent is called.
     """
     was, new = flat({key: value for key, value in parent.items() if key not in WEIGHTS}), flat(now)

@@ -103,20 +103,7 @@ _OPTIONS: dict[str, Rule] = {
     "accelerator": Rule(choices=("auto", "cpu", "gpu", "cuda", "mps")),
     "copies": Rule(choices=("exact", "near")),
     "several": Rule(choices=("largest", "all", "none")),
-    "exclude": Rule(
-        items=(
-            "copies_across_splits",
-            "redundant",
-            "near_redundant",
-            "conflicting_labels",
-            "near_conflicting_labels",
-            "in_against",
-            "flat",
-            "dark",
-            "bright",
-            "suspect_labels",
-        )
-    ),
+    "exclude": Rule(items=_REASONS),
     "exclude_from": Rule(items=("train", "val", "test")),
     "optimizer.name": Rule("str"),
     "optimizer.lr": Rule("float", above=0, at_most=1000),

@@ -7,16 +7,13 @@ from typing import Any
 
 from fer.config import signatures
 from fer.config.option_rules import PRECISIONS, Rule
+from fer.config.quoting import is_path
 from fer.errors import did_you_mean
-
-_PATHS = (
-    "ckpt", "source", "output_dir", "runs", "probabilities", "checkpoint_path", "cache_dir", "exclude", "votes", "root",
-)  # fmt: skip
 
 
 def shown(value: Any) -> str:
     """Return a value as the command line writes it."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{','.join(map(shown, value))}]"
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{key}:{shown(item)}' for key, item in value.items())}}}"
@@ -49,8 +46,8 @@ def wrong_value(key: str, value: Any, rule: Rule, annotation: str | None) -> lis
         return _wrong_time(value)
     if value == [] and rule.not_empty:
         return [f"{key}=[]: needs at least one."]
-    if value == "" and (key == "init" or key.rpartition(".")[2] in _PATHS):
-        return [f"{key}=: needs a path{', or null for none' if key not in ('output_dir', 'runs') else ''}."]
+    if value == "" and is_path(key):
+        return [f"{key}=: needs a path{', or null for none' if key not in ('output_dir', 'runs', 'to') else ''}."]
     if rule.items and isinstance(value, list):
         return [
             f"{key}: '{shown(item)}' must be one of {', '.join(rule.items)}.{did_you_mean(str(item), rule.items)}"

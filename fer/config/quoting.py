@@ -11,11 +11,17 @@ from hydra.errors import HydraException
 
 from fer.compat import parse_override
 
-# What the last part of a key is called where its value is a path or a name.
-_TEXT = (
-    "root", "ckpt", "resume", "output_dir", "dir", "subdir", "cache_dir", "exclude", "runs", "checkpoint_path",
-    "probabilities", "name", "storage", "source", "teacher", "refine",
+PATHS = (
+    "cache_dir", "checkpoint_path", "ckpt", "compare", "exclude", "output_dir", "probabilities", "refine", "resume",
+    "root", "runs", "source", "teacher", "to", "votes",
 )  # fmt: skip
+"""What the last part of a key is called where its value is the path of a file or folder."""
+_NAMES = ("name", "storage", "dir", "subdir", "file", "images")
+
+
+def is_path(key: str) -> bool:
+    """Say whether the value of a key is the path of a file or folder."""
+    return key == "init" or key.rpartition(".")[2] in PATHS  # model.head.init is a word
 
 
 def quote(text: object) -> str:
@@ -54,7 +60,7 @@ def quoted(override: str) -> str:
         return override
     if _is_there(value) or ("=" in value and value[0] not in "[{$" and "," not in value):
         return f"{key}={quote(value)}"
-    text = key == "init" or key.rpartition(".")[2] in _TEXT
+    text = is_path(key) or key.rpartition(".")[2] in _NAMES
     return f"{key}={quote(value)}" if text and not _is_read(override) else override
 
 

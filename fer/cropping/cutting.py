@@ -19,9 +19,6 @@ from fer.framing.crop import crop
 from fer.framing.face import LANDMARKS, Detector, Face
 from fer.framing.framing import Framing
 
-SEVERAL = ("largest", "all", "none")
-"""What is saved of a photograph with several faces."""
-
 _ENDING = ".png"
 _DECODED = 1600  # pixels: a photograph of more than twice as many is decoded smaller
 _SHARPNESS_SIDE = 96
@@ -40,7 +37,7 @@ class Cutter:
         margin: Side of the crop over the size of the face's box, without a framing.
         framing: The framing that the crops are to have; None for the margin.
         min_size: Faces smaller than this, in pixels, are not saved.
-        several: One of :data:`SEVERAL`.
+        several: What is saved of a photograph with several faces: the ``largest``, ``all`` or ``none``.
     """
 
     root: Path

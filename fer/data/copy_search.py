@@ -62,7 +62,7 @@ def search(a: Floats, b: Floats | None, least: float) -> Candidates:
     """Find pairs of images that are alike, and align them.
 
     Args:
-        a: Images as cosines, float32 of shape (N, order, order), from :func:`decode`.
+        a: Images as cosines, float32 of shape (N, order, order), from :func:`fer.data.cosines.cosines_of`.
         b: Others, likewise; None for pairs within the first.
         least: Least similarity of the whitened vectors.
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from fer import progress
 from fer.data.tars import Member
 from fer.errors import DatasetError, listing
-from fer.files.shards import FILE, Index, Sample, read_samples, sha256
+from fer.files.checksum import sha256
+from fer.files.shards import FILE, Index, Sample, read_samples
 
 
 class Placed(NamedTuple):

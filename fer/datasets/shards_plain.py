@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 import tarfile
 from collections import defaultdict
@@ -109,7 +110,7 @@ def _with_targets(root: Path, found: Sequence[Placed], classes: Mapping[str, str
     """Turn votes into shares of the classes, whose names are read as those of labels are.
 
     Raises:
-        DatasetError: Naming all samples without a vote for any class.
+        DatasetError: Naming all samples without a vote for any class, or with one below 0, infinite or NaN.
     """
     there = {one.sample.label for one in found}
     done, empty = [], []
@@ -127,7 +128,7 @@ def _with_targets(root: Path, found: Sequence[Placed], classes: Mapping[str, str
     if empty:
         raise DatasetError(
             f"{root}: {len(empty)} of {len(found)} images have a target without a vote for any class, or with one "
-            f"below 0:\n{listing(empty)}\n"
+            f"that is below 0 or no finite number:\n{listing(empty)}\n"
             '  A json\'s target counts votes by the classes\' names, or gives their shares: {"happy": 7, "sad": 3}.'
         )
     return done
@@ -171,6 +172,10 @@ def _sample(key: str, member: tarfile.TarInfo, split: str, texts: Mapping[str, s
         said = dict(json.loads(texts.get("json", "{}")))
     labels = [said.get(name) for name in _KEYS] + [texts.get("cls"), texts.get("txt")]
     label = next((label for label in labels if isinstance(label, str | int) and str(label).strip()), "")
+    # Python's json reads NaN and Infinity: refused by _with_targets, with what is below 0.
+    votes = {
+        name: count if math.isfinite(count) else -1 for name, count in _of(float | int, said.get("target")).items()
+    }
     return Sample(
         key=key,
         image=member.name,
@@ -179,7 +184,7 @@ def _sample(key: str, member: tarfile.TarInfo, split: str, texts: Mapping[str, s
         label=str(label).strip(),
         id=_name(said.get("id")) or f"{split}/{key}",
         subject=_name(said.get("subject")),
-        target=_of(float | int, said.get("target")) or None,
+        target=votes or None,
         attributes=_of(str, said.get("attributes")),
     )
 

@@ -13,7 +13,8 @@ from fer.data.cache_lock import alone
 from fer.data.remote import PIECE, Remote, cut_off
 from fer.data.scratch import cannot_write
 from fer.errors import ConfigError, DatasetError
-from fer.files.shards import FILE, Index, read_index, sha256
+from fer.files.checksum import sha256
+from fer.files.shards import FILE, Index, read_index
 
 
 class Wanted(NamedTuple):

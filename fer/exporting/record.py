@@ -21,7 +21,7 @@ from fer.files.hub import Pushed
 from fer.plots.tables import fitted
 from fer.predicting.exported import ExportedNetwork
 from fer.scores import calibration, seen_images
-from fer.training.checkpoint import load_checkpoint, load_module
+from fer.training.checkpoint_content import load_checkpoint
 from fer.training.module import FERModule
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def original(config: Mapping[str, Any]) -> FERModule | ExportedNetwork:
     if export.is_export(path):
         return ExportedNetwork(path)
     packages = config["trust"] if isinstance(config["trust"], list) else ()
-    return load_module(config["ckpt"], packages=packages)
+    return FERModule.load_from_checkpoint(config["ckpt"], packages=packages)
 
 
 def describe(module: FERModule | ExportedNetwork, config: Mapping[str, Any], file: str) -> dict[str, Any]:

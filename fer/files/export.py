@@ -1,11 +1,11 @@
 """``config.json`` of an exported model: all that its file of weights or its graph does not say by itself."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fer.errors import ConfigError, FERError
+from fer.files.checksum import sha256
 from fer.files.home import expanded
 from fer.files.text import read_json, write_json
 
@@ -33,7 +33,7 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
     Raises:
         UnwritableError: If there is no space, or no permission.
     """
-    sums = {part.name: _sum(part) for part in parts(folder / content["file"]) if part.is_file()}
+    sums = {part.name: sha256(part) for part in parts(folder / content["file"]) if part.is_file()}
     write_json(folder / FILE, {"kind": KIND, "format": FORMAT, **content, "sha256": sums})
 
 
@@ -54,13 +54,8 @@ def check_sums(folder: Path, content: Mapping[str, Any], said: str) -> None:
             raise FERError(f"{said}: its {FILE} gives no SHA-256 of {part.name}. Export the model again.")
         if not part.is_file():
             raise FERError(f"{said}: holds no {part.name}, which its {FILE} names.")
-        if _sum(part) != given[part.name]:
+        if sha256(part) != given[part.name]:
             raise FERError(f"{said}: {part.name} is not the file that {FILE} describes (SHA-256): damaged, or another.")
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from omegaconf import ListConfig, read_write
 from fer.compat import parse_override
 from fer.config import moved
 from fer.config.groups import conf_dir, option_names
-from fer.config.quoting import quote, unquote, written
+from fer.config.quoting import is_path, quote, unquote, written
 from fer.errors import ConfigError
 from fer.files.atomic import writing
 from fer.files.home import expanded
@@ -29,14 +29,6 @@ from fer.files.home import expanded
 FILE = "run.yaml"
 _FORMAT = 1
 # What a command says of itself, and not of the run.
-_PATHS = (
-    "root",
-    "exclude",
-    "votes",
-    "cache_dir",
-    "checkpoint_path",
-    "refine",
-)  # keys, by their last part, whose value is a path
 _OF_THE_COMMAND = ("ckpt=", "resume=", "trust=", "output_dir=")
 
 
@@ -95,7 +87,7 @@ def absolute(node: Any, key: str = "") -> Any:
         return {name: absolute(value, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
     if key == "teacher" and isinstance(node, list):
         return [absolute(one, key) for one in node]
-    if not isinstance(node, str) or (key not in ("init", "teacher") and key.rpartition(".")[2] not in _PATHS):
+    if not isinstance(node, str) or not is_path(key):
         return node
     path = expanded(node)
     return str(path.absolute()) if path.exists() else node

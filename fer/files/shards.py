@@ -14,6 +14,7 @@ from typing import Any
 
 from fer.errors import DatasetError
 from fer.files.atomic import writing
+from fer.files.checksum import sha256
 
 FILE = "shards.json"
 FORMAT = 1
@@ -147,12 +148,6 @@ def read_samples(text: bytes, where: object) -> tuple[Shard, list[Sample]]:
         return shard, [Sample(**sample) for sample in values["samples"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(where, error) from error
-
-
-def sha256(path: Path) -> str:
-    """Return a file's checksum, as ``sha256sum`` prints it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _texts(*values: object) -> bool:

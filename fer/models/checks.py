@@ -1,4 +1,4 @@
-"""Checks made once, while a network is built: its options fit its constructor, its images fit its layers."""
+"""Checks made once, while a network is built: its images fit its layers."""
 
 import copy
 from collections.abc import Callable, Iterator

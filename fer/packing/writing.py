@@ -16,6 +16,7 @@ from fer.data.tars import Tars
 from fer.errors import ConfigError, DatasetError
 from fer.files import shards as files
 from fer.files.atomic import writing
+from fer.files.checksum import sha256
 from fer.files.shards import Index, Sample, Shard
 from fer.packing.encoding import Encoded, encoded
 
@@ -134,7 +135,7 @@ def _write_shards(samples: Samples, folder: Path, images: Iterator[Encoded], sha
                 listed.append(_add(tar, samples, item))
                 item = next(images, None)
         path = folder / f"{stem}.tar"
-        shard = Shard(path.name, f"{stem}.json", split, len(listed), path.stat().st_size, files.sha256(path))
+        shard = Shard(path.name, f"{stem}.json", split, len(listed), path.stat().st_size, sha256(path))
         shards.append(files.write_samples(folder, shard, listed))
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fer.display import plain
+from fer.plots.figures import write_stamp
 from fer.scores.calibration import curve
 
 _FEWEST = 10  # images of which an accuracy is drawn
@@ -32,8 +33,7 @@ def coverage_figure(
     share, accuracy = curve(probabilities, labels)
     figure = Figure(figsize=(5.4, 4.4), layout="constrained")
     figure.suptitle(plain(title, keep="\n"), fontsize=11)
-    if stamp:
-        figure.supxlabel(stamp, color="red", fontsize=9, fontweight="bold", wrap=True)
+    write_stamp(figure, stamp)
     axes = figure.subplots()
     axes.plot(share[_FEWEST - 1 :], accuracy[_FEWEST - 1 :], color="tab:blue")
     for part in found["coverage"]:

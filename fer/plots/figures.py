@@ -48,7 +48,7 @@ def confusion_figure(
     figure = Figure(figsize=(max(side + 0.6, 4.5), side), layout="constrained")
     if title:
         figure.suptitle(plain(title, keep="\n"), fontsize=11)
-    _stamp(figure, stamp)
+    write_stamp(figure, stamp)
     axes = figure.subplots()
     total = counts.sum(1)
     share = counts / np.maximum(1, total[:, None])
@@ -104,7 +104,7 @@ def reliability_figure(
     low, high = wilson(accuracy, n)
     figure = Figure(figsize=(5, 6.2), layout="constrained")
     figure.suptitle(plain(f"{title}\nexpected calibration error {ece:.3f}".strip(), keep="\n"), fontsize=11)
-    _stamp(figure, stamp)
+    write_stamp(figure, stamp)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as sure as right")
     middles = (np.arange(bins) + 0.5) / bins
@@ -145,7 +145,7 @@ def gallery_figure(
     rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(2.3 * wide * columns, 2.6 * rows + 0.7), layout="constrained")
     figure.suptitle(plain(title, keep="\n"), fontsize=12)
-    _stamp(figure, stamp)
+    write_stamp(figure, stamp)
     _images(figure, (rows, columns), images, captions, fontsize=9, y=0, verticalalignment="top", pad=-4)
     return figure
 
@@ -272,7 +272,7 @@ def overlay_figure(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Fi
     return figure
 
 
-def _stamp(figure: Figure, text: str | None) -> None:
+def write_stamp(figure: Figure, text: str | None) -> None:
     """Write across the foot of a figure what must not be overlooked."""
     if text:
         figure.supxlabel(text, color="red", fontsize=9, fontweight="bold", wrap=True)

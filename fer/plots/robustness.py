@@ -7,6 +7,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fer.display import plain
+from fer.plots.figures import write_stamp
 from fer.plots.tables import shortened
 
 _LEAST = 0.035  # of the height between two names
@@ -26,8 +27,7 @@ def strengths_figure(
     """
     figure = Figure(figsize=(6.6, 4.8), layout="constrained")
     figure.suptitle(plain(title, keep="\n"), fontsize=11)
-    if stamp:
-        figure.supxlabel(stamp, color="red", fontsize=9, fontweight="bold", wrap=True)
+    write_stamp(figure, stamp)
     axes = figure.subplots()
     last = max(len(values) for values in accuracy.values())
     ends = {kind: values[-1] for kind, values in accuracy.items()}

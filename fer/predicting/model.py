@@ -20,10 +20,10 @@ from fer.predicting.exported import ExportedNetwork
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.pictures import Picture
 from fer.scores.calibration import calibrated, temperature_of
-from fer.training.checkpoint import load_checkpoint
+from fer.training.checkpoint_content import load_checkpoint
 from fer.training.module import FERModule
+from fer.training.tta import CHOICES
 
-TTA = ("none", "flip", "shift", "tencrop")
 _DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 
 
@@ -268,7 +268,7 @@ def load(
         FERError: If the checkpoint cannot be used, or the detector's package is not installed.
         ConfigError: If an argument is none of those allowed.
     """
-    for key, value, allowed in (("device", device, _DEVICES), ("tta", tta, TTA)):
+    for key, value, allowed in (("device", device, _DEVICES), ("tta", tta, CHOICES)):
         if value not in allowed:
             raise ConfigError(f"{key}={value}: must be one of {', '.join(allowed)}.")
     found = None if detector in (None, "none") else build_detector(str(detector))

@@ -118,7 +118,7 @@ def find(checkpoint: Mapping[str, Any], images: npt.NDArray[np.uint8], rows: npt
     """Look for tested images among those that a checkpoint was trained and chosen on.
 
     Args:
-        checkpoint: From :func:`fer.training.checkpoint.load_checkpoint`; or of an export, its :data:`SUMMARY`.
+        checkpoint: From :func:`fer.training.checkpoint_content.load_checkpoint`; or of an export, its :data:`SUMMARY`.
         images: The tested dataset's images, uint8 of shape (M, H, W) or (M, H, W, 3).
         rows: int64 of shape (N,), which of them are tested.
     """

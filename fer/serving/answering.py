@@ -19,7 +19,7 @@ from fer.predicting.exported import ExportedNetwork
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.model import Model, load
 from fer.scores.seen_images import KEY
-from fer.training.checkpoint import load_checkpoint
+from fer.training.checkpoint_content import load_checkpoint
 
 _SMOOTH = 0.3  # seconds over which a face's probabilities are averaged in a video
 _DRAWN = "synthetic"

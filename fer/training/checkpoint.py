@@ -13,11 +13,6 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from fer import compat
 from fer.errors import ConfigError, FERError, TrainingError
 from fer.training.checkpoint_content import FORMAT, FORMAT_KEY, check_progress, load_checkpoint
-from fer.training.module import FERModule
-
-__all__ = ["AtomicCheckpointIO", "load_checkpoint", "load_module", "restoring"]
-
-load_module = FERModule.load_from_checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -37,7 +37,8 @@ class FERModule(pl.LightningModule):
 
     Args:
         classes: Class names in label order.
-        preprocessing: ``image_size``, ``channels``, ``mean`` and ``std`` of the network's input.
+        preprocessing: ``image_size``, ``channels``, ``mean``, ``std`` and ``fit`` of the network's input, and the
+            ``framing`` of its faces.
         model: The ``model`` group: ``_target_`` and options.
         loss: The ``loss`` group: ``_target_`` and options, with ``class_weights`` as a list or None.
         optimizer: The ``optimizer`` group.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fer.build import locate
 from fer.config.inherited import differences
+from fer.config.option_values import shown
 from fer.data.base import FERDataModule
 from fer.errors import ConfigError, FERError
 from fer.files import export
@@ -285,5 +286,5 @@ def _some(names: Sequence[str]) -> str:
 
 def _said(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return _said(value[0]) if len(set(value)) == 1 else f"[{','.join(map(_said, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return shown(value[0]) if len(set(value)) == 1 else shown(list(value))
+    return shown(value)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fer.config.groups import flat
+from fer.config.option_values import shown
 from fer.data.base import FERDataModule
 from fer.data.fingerprints import hashes, hashes_in
 from fer.data.labels import canonical
@@ -28,7 +29,7 @@ def refuse_another_recipe(checkpoint: Mapping[str, Any], config: Mapping[str, An
     """Refuse what is known from the config alone: another network, loss, schedule, seed, teacher ...
 
     Args:
-        checkpoint: What is resumed from, by :func:`fer.training.checkpoint.load_checkpoint`.
+        checkpoint: What is resumed from, by :func:`fer.training.checkpoint_content.load_checkpoint`.
         config: The resolved config of the resumed run.
 
     Raises:
@@ -150,19 +151,11 @@ def _other_teachers(before: Mapping[str, Any], config: Mapping[str, Any]) -> lis
 
 
 def _line(key: str, now: Any, before: Any) -> str:
-    return f"{key}={_said(now)}: the run was begun with {_said(before)}"
+    return f"{key}={shown(now)}: the run was begun with {shown(before)}"
 
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{','.join(_said(item) for item in value)}]"
-    if value is None or isinstance(value, bool):
-        return str(value).lower().replace("none", "null")
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _refuse(found: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from fer.training.optim import GROUPING, build_optimizer, parameter_groups
 
 CONF = REPO / "conf"
 REQUIRED = {
+    "data=csv": ["data.root=x"],
     "data=folder": ["data.root=x"],
     "data=shards": ["data.root=x"],
     "data=combined": ["data.datasets=[fer2013,rafdb]"],
@@ -53,6 +54,21 @@ def test_every_yaml_is_covered() -> None:
     named = {f"{o.partition('=')[0]}/{o.partition('=')[2].strip('[]').split(',')[-1]}.yaml" for o in options()}
     rest = every - named - {f"{command}.yaml" for command in ("train", *COMMANDS)}
     assert all(Path(name).name.startswith("_") or name.startswith("hydra/") for name in rest), rest
+
+
+@pytest.mark.parametrize(
+    "group", [*sorted(set(group_names(CONF)) - {"experiment", "sweep", "transforms"}), "transforms/light"]
+)
+def test_every_option_has_a_comment(group: str) -> None:
+    """Beside it or above it; recipes and other transforms change values of what is explained where it is defined."""
+    for file in [CONF / f"{group}.yaml"] if "/" in group else sorted((CONF / group).glob("*.yaml")):
+        before = ""
+        for line in file.read_text().splitlines():
+            key, _, value = line.strip().partition(":")
+            explained = "  # " in line or before.lstrip().startswith("#") or key.startswith(("#", "-"))
+            if value.strip() and key not in ("defaults", "_target_"):
+                assert explained, f"{file}: {line}"
+            before = line
 
 
 @pytest.mark.parametrize("option", options())

@@ -9,7 +9,8 @@ import torch
 from fer.build import locate
 from fer.config.moved import MOVED, MOVED_CLASSES, all_current, current
 from fer.files.run_record import data_of
-from fer.training.checkpoint import AtomicCheckpointIO, load_module
+from fer.training.checkpoint import AtomicCheckpointIO
+from fer.training.module import FERModule
 
 
 def test_every_new_place_exists_and_no_old_one() -> None:
@@ -57,5 +58,5 @@ def test_a_run_of_an_earlier_version_is_read(train_here: Any, tmp_path: Path) ->
     config = (run / "config.yaml").read_text()
     assert "fer.datasets.synthetic" in config
     (old.parents[1] / "config.yaml").write_text(config.replace("fer.datasets.synthetic", "fer.data.synthetic"))
-    assert type(load_module(old).loss).__name__ == "FocalLoss"
+    assert type(FERModule.load_from_checkpoint(old).loss).__name__ == "FocalLoss"
     assert data_of(old)["_target_"] == "fer.datasets.synthetic.Synthetic"

@@ -17,9 +17,13 @@ def read(override: str) -> object:
     return OverridesParser.create().parse_override(override).value()
 
 
+KEYS = ("data.root", "init", "teacher", "to", "source", "output_dir", "data.votes", "data.refine", "compare", "ckpt")
+
+
+@pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("path", PATHS)
-def test_a_path_is_read_letter_by_letter(path: str) -> None:
-    assert read(quoted(f"data.root={path}")) == path
+def test_a_path_is_read_letter_by_letter(path: str, key: str) -> None:
+    assert read(quoted(f"{key}={path}")) == path
     assert read(f"ckpt={quote(path)}") == path
     assert unquote(quote(path)) == path
 
@@ -27,7 +31,8 @@ def test_a_path_is_read_letter_by_letter(path: str) -> None:
 @pytest.mark.parametrize(
     "override",
     ["optimizer.lr=0.1", "seed=1,2", "data.classes=[happy,sad]", "data.label_map={0: angry}", "optimizer.lr=range(1,5)",
-     "data.root='x y'", "data.root=a", "ckpt=null", "runs=[a,b]", "--config-dir=x (1)", "data.root=a,b"],
+     "data.root='x y'", "data.root=a", "ckpt=null", "runs=[a,b]", "teacher=[a,b]", "--config-dir=x (1)",
+     "data.root=a,b"],
 )  # fmt: skip
 def test_what_hydra_reads_stays(override: str) -> None:
     assert quoted(override) == override

@@ -21,7 +21,7 @@ from fer.datasets.ferplus import FERPlus
 from fer.datasets.ferplus_votes import MODES
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError
 from fer.files import history
-from fer.training.checkpoint import load_module
+from fer.training.module import FERModule
 
 
 def check_join(samples: Samples, images: Sequence[np.ndarray] | None = None) -> None:
@@ -227,7 +227,10 @@ def test_training_asks_for_what_the_raters_saw(
         "transforms=none", "optimizer=sgd", "optimizer.lr=1e-12", "data.batch_size=1", "data.num_workers=0",
         "trainer.accelerator=cpu", "trainer.max_epochs=1",
     )  # fmt: skip
-    module, samples = load_module(run / "checkpoints" / "last.ckpt").eval(), read(tmp_path / "data", mode=mode)
+    module, samples = (
+        FERModule.load_from_checkpoint(run / "checkpoints" / "last.ckpt").eval(),
+        read(tmp_path / "data", mode=mode),
+    )
     train = samples.splits == "train"
     with torch.no_grad():
         log_p = module(torch.from_numpy(samples.images[train])).log_softmax(1)

@@ -26,7 +26,7 @@ from fer.datasets.kdef import KDEF
 from fer.datasets.rafdb import RAFDB
 from fer.datasets.synthetic import Synthetic
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError
-from fer.files.shards import sha256
+from fer.files.checksum import sha256
 
 
 def test_a_run_on_shards_is_the_run_on_the_folder(tmp_path, train_here, run_here):
@@ -241,10 +241,12 @@ def test_votes_for_no_class_are_named(tmp_path):
         {"label": "sad", "target": {"sad": 1}},
         {"label": "sad", "target": {"fear": 3}},  # which no sample is labelled as
         {"label": "sad", "target": {"sad": 3, "happy": -1}},
+        {"label": "sad", "target": {"sad": float("nan"), "happy": 1}},  # which Python's json writes and reads
+        {"label": "sad", "target": {"sad": float("inf")}},
     ]
     said = refusal(plain(tmp_path / "others", {"train-0.tar": described(*said)}))
-    assert "3 of 4 images have a target without a vote for any class, or with one below 0:\n" in said
-    assert "train-0.tar/000.png\n    train-0.tar/002.png\n    train-0.tar/003.png\n" in said
+    assert "5 of 6 images have a target without a vote for any class, or with one that is below 0 or no finite" in said
+    assert "train-0.tar/000.png\n    train-0.tar/002.png\n    train-0.tar/003.png\n    train-0.tar/004.png\n" in said
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from fer.data.tars import Member, Tars
 from fer.datasets.folder import Folder
 from fer.datasets.shards import Shards
 from fer.errors import ConfigError, DatasetError, StreamError
-from fer.files.shards import sha256
+from fer.files.checksum import sha256
 
 
 @pytest.fixture

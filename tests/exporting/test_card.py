@@ -17,7 +17,7 @@ from fer.exporting.formats import write_safetensors
 from fer.files import export, run_folder
 from fer.files import metrics as metrics_file
 from fer.predicting.exported import ExportedNetwork
-from fer.training.checkpoint import load_module
+from fer.training.module import FERModule
 
 FOUND = Comparison(9, 1e-7, 1.0, {1: (2.0, 1.0)})
 TRAINING = {"dataset": "folder", "fitted": 30, "chose": 9, "monitor": "val/f1_macro", "parent": None}
@@ -83,7 +83,7 @@ def test_what_a_parent_or_a_teacher_had_seen_of_the_runs_own_test(tmp_path: Path
 
 @pytest.mark.parametrize("parent", [{}, {"dataset": "x"}, {"fitted": "many"}, {"fitted": 3, "dataset": [1]}, "a model"])
 def test_another_ones_export_is_data(tmp_path: Path, parent: object) -> None:
-    module = load_module(write_run(tmp_path / "run"))
+    module = FERModule.load_from_checkpoint(write_run(tmp_path / "run"))
     write_safetensors(module, tmp_path / "model.safetensors")
     config = {"ckpt": str(tmp_path / "run"), "format": "safetensors", "hub": None}
     content = record.describe(module, config, "model.safetensors")

@@ -28,7 +28,7 @@ from fer.files import run_folder
 from fer.models.preprocessing import Preprocessing
 from fer.predicting.model import Model
 from fer.testing.exports import ExportedModule
-from fer.training.checkpoint import load_module
+from fer.training.module import FERModule
 
 Run = Callable[..., Path]
 RANDOM = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def answers(model: Model) -> np.ndarray:
 @pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_graph_is_the_preprocessing_and_the_network(run: Path, fit: str, channels: int) -> None:
-    module = load_module(run)
+    module = FERModule.load_from_checkpoint(run)
     module.preprocess = Preprocessing(24, channels, (0.5,) * channels, (0.25,) * channels, fit)
     module.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(24 * 24 * channels, 3))
     graph = ExportedGraph(module)
@@ -73,7 +73,7 @@ def test_the_graph_is_the_preprocessing_and_the_network(run: Path, fit: str, cha
 def test_onnx_answers_as_torch_does_for_any_size_and_batch(run: Path, run_here: Run, faces: Path) -> None:
     folder = run_here("fer.export", f"ckpt={run}", "images=20", name="onnx")
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-    module = load_module(run)
+    module = FERModule.load_from_checkpoint(run)
     for picture in PICTURES:
         for batch in (1, 3):
             images = np.repeat(picture[None], batch, axis=0)
@@ -202,7 +202,9 @@ def test_openvino_answers_as_torch_does(run_here: Run, tmp_path: Path) -> None:
     assert "OpenVINO reads `model.xml`" in (folder / "README.md").read_text()
     batch = {"image": torch.from_numpy(np.stack(crops[:1])), "row": None, "label": None}
     answer = ExportedModule(folder).predict_step(batch, 0)["probabilities"]  # as fer.test scores it: not calibrated
-    torch.testing.assert_close(answer, load_module(cropping).probabilities(batch["image"]), rtol=0, atol=5e-6)
+    torch.testing.assert_close(
+        answer, FERModule.load_from_checkpoint(cropping).probabilities(batch["image"]), rtol=0, atol=5e-6
+    )
     with pytest.raises(FERError, match="an export without the gradients that Grad-CAM needs"):
         exported.explain(crops[0])
 
@@ -243,7 +245,9 @@ def test_torch_export_runs_without_fer(run: Path, run_here: Run) -> None:
     folder = run_here("fer.export", f"ckpt={run}", "format=torch_export", "images=20", name="pt2")
     graph = torch.export.load(folder / "model.pt2").module()
     images = torch.from_numpy(PICTURES[1])[None]
-    torch.testing.assert_close(graph(images), load_module(run).probabilities(images), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        graph(images), FERModule.load_from_checkpoint(run).probabilities(images), rtol=0, atol=1e-5
+    )
     with pytest.raises(FERError, match="is for programs without fer"):
         fer.load(folder, detector="none")
 

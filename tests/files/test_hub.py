@@ -20,7 +20,7 @@ from fer.errors import ConfigError, FERError
 from fer.exporting import checks, formats, record
 from fer.files import export
 from fer.files import hub as hub_files
-from fer.training.checkpoint import load_module
+from fer.training.module import FERModule
 
 Here = Callable[..., Path]
 CPU = ("accelerator=cpu", "progress=false")
@@ -51,7 +51,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, module = tmp_path_factory.mktemp("export"), load_module(run)
+    folder, module = tmp_path_factory.mktemp("export"), FERModule.load_from_checkpoint(run)
     formats.write_safetensors(module, folder / "model.safetensors")
     config = {"ckpt": str(run), "format": "safetensors"}
     export.write(folder, record.describe(module, config, "model.safetensors"))

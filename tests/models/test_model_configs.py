@@ -74,10 +74,3 @@ def test_custom_config_asks_for_a_target(root: Path) -> None:
 def test_generic_timm_config_asks_for_a_name(root: Path) -> None:
     with pytest.raises(ConfigError, match=r"model\.name is missing: TimmModel needs it"):
         build_model(compose(root, "timm"), 7, 1, 48)
-
-
-def test_every_key_has_a_comment() -> None:
-    for name in NAMES:
-        for line in (CONF / "model" / f"{name}.yaml").read_text().splitlines():
-            key = line.partition(":")[0]
-            assert line.startswith("#") or not line or key in ("defaults", "_target_") or "  # " in line, line

@@ -18,7 +18,6 @@ from fer.models.shallow_cnn import ShallowCNN
 from fer.models.simple_conv import SimpleConv
 
 NETWORKS = [FullyConnected, SimpleConv, EmotionNet, EDACNN, ShallowCNN, DeepCNN, CNN]
-CONVOLUTIONAL = NETWORKS[1:]
 
 
 def count(module: nn.Module) -> int:

@@ -217,7 +217,8 @@ def test_a_name_in_a_model_is_only_a_name(tmp_path: Path) -> None:
     from fakes_model import DESCRIPTION
 
     from fer.serving.answering import Answering
-    from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint
+    from fer.training.checkpoint import AtomicCheckpointIO
+    from fer.training.checkpoint_content import load_checkpoint
 
     content = load_checkpoint(hostile)
     content["hyper_parameters"] = {**DESCRIPTION, "classes": classes}

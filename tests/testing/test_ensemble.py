@@ -23,7 +23,8 @@ from fer.scores.metrics import final_scores
 from fer.testing import soup
 from fer.testing.choosing import greedy
 from fer.testing.members import Member
-from fer.training.checkpoint import AtomicCheckpointIO, load_checkpoint
+from fer.training.checkpoint import AtomicCheckpointIO
+from fer.training.checkpoint_content import load_checkpoint
 from fer.training.module import FERModule
 
 Here = Callable[..., Path]

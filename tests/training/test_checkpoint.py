@@ -14,7 +14,7 @@ import torch
 from conftest import TINY
 
 from fer.errors import FERError
-from fer.training import checkpoint, checkpoint_content
+from fer.training import checkpoint_content
 from fer.training.module import FERModule
 
 Train = Callable[..., Path]
@@ -38,7 +38,7 @@ def save(path: Path, **changes: object) -> FERModule:
 
 def test_rebuilt_from_the_file_alone(tmp_path: Path) -> None:
     module = save(tmp_path / "a.ckpt").eval()
-    again = checkpoint.load_module(tmp_path / "a.ckpt")
+    again = FERModule.load_from_checkpoint(tmp_path / "a.ckpt")
     images = torch.randint(0, 256, (5, 48, 48), dtype=torch.uint8)
     assert torch.equal(module(images), again(images))
     assert again.classes == ["angry", "happy", "sad"]
@@ -49,7 +49,7 @@ def test_a_runs_checkpoint_gives_its_predictions(train_here: Train) -> None:
     from fer.datasets.synthetic import Synthetic
 
     run = train_here(*TINY, "model=small_cnn", "data.image_size=24", "data.classes=[sad,happy,neutral]")
-    module = checkpoint.load_module(run)
+    module = FERModule.load_from_checkpoint(run)
     assert module.classes == ["sad", "happy", "neutral"]
     with (run / "predictions.csv").open() as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
@@ -68,7 +68,7 @@ def test_pretrained_weights_are_not_fetched_again(tmp_path: Path, monkeypatch: p
     module = FERModule(**{**PLAIN, "model": timm})
     hparams = {**dict(module.hparams), "model": {**timm, "pretrained": True, "checkpoint_path": "gone.pth"}}
     torch.save({"state_dict": module.state_dict(), "hyper_parameters": hparams}, tmp_path / "a.ckpt")
-    again = checkpoint.load_module(tmp_path / "a.ckpt")
+    again = FERModule.load_from_checkpoint(tmp_path / "a.ckpt")
     assert all(
         torch.equal(a, b) for a, b in zip(module.state_dict().values(), again.state_dict().values(), strict=True)
     )
@@ -80,15 +80,15 @@ def test_truncated_at_any_place(tmp_path: Path) -> None:
     for size in (0, 1, 100, len(whole) // 2, len(whole) - 1):
         (tmp_path / "cut.ckpt").write_bytes(whole[:size])
         with pytest.raises(FERError, match=rf"cut.ckpt: cannot be read \({size} bytes\)"):
-            checkpoint.load_module(tmp_path / "cut.ckpt")
+            FERModule.load_from_checkpoint(tmp_path / "cut.ckpt")
 
 
 def test_missing_and_foreign_files(tmp_path: Path) -> None:
     with pytest.raises(FERError, match="no such file"):
-        checkpoint.load_module(tmp_path / "none.ckpt")
+        FERModule.load_from_checkpoint(tmp_path / "none.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     with pytest.raises(FERError, match="is not a checkpoint of fer"):
-        checkpoint.load_module(tmp_path / "foreign.ckpt")
+        FERModule.load_from_checkpoint(tmp_path / "foreign.ckpt")
 
 
 class Harmful:
@@ -102,7 +102,7 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "b.ckpt").write_bytes(pickle.dumps(Harmful()))
     for name in ("a.ckpt", "b.ckpt"):
         with pytest.raises(FERError, match="Nothing in it was run"):
-            checkpoint.load_module(name)
+            FERModule.load_from_checkpoint(name)
     harmful = {"_target_": "pathlib.Path.touch", "self": "harmed"}
     for changes, said in (
         ({"model": {**PLAIN["model"], "_target_": "os.system"}}, r"trust=\[os\]"),
@@ -111,7 +111,7 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.Monk
     ):
         save(tmp_path / "c.ckpt", **changes)
         with pytest.raises(FERError, match=said):
-            checkpoint.load_module(tmp_path / "c.ckpt")
+            FERModule.load_from_checkpoint(tmp_path / "c.ckpt")
     assert not (tmp_path / "harmed").exists()
 
 

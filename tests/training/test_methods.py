@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from fer.data.labels import BASIC
 from fer.errors import ConfigError
 from fer.scores import seen_images
-from fer.training.checkpoint import load_checkpoint
+from fer.training.checkpoint_content import load_checkpoint
 from fer.training.losses import LogitAdjustedLoss, build_loss
 from fer.training.module import FERModule
 from fer.training.teaching import Teachers

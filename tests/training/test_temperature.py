@@ -14,7 +14,7 @@ import fer
 from fer.datasets.synthetic import Synthetic
 from fer.files.run_folder import checkpoint_mark
 from fer.scores import calibration
-from fer.training.checkpoint import load_checkpoint
+from fer.training.checkpoint_content import load_checkpoint
 
 Here = Callable[..., Path]
 

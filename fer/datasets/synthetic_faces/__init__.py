@@ -2,7 +2,7 @@
 
 What it is: a classification task of realistic shape and difficulty that needs no download and has no licence,
 for demos, tests and teaching. Every face is drawn from action units (Facial Action Coding System, FACS),
-which are sampled per expression (:data:`EXPRESSIONS`), and then made hard by identity, head pose, light,
+which are sampled per expression (:data:`.expressions.EXPRESSIONS`), and then made hard by identity, head pose, light,
 occlusion, blur, noise and a cluttered background. Some expressions are weak or blended with a similar one: as
 with real faces, no classifier can be perfect.
 
