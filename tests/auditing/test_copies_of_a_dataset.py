@@ -11,6 +11,7 @@ from conftest import SHARED
 from fakes_audit import pictures, samples
 
 from fer.auditing import appearance, copies, exclusions
+from fer.config.option_rules import rule
 from fer.data import near_copies
 
 
@@ -38,6 +39,7 @@ def test_redundant_images_are_exact_copies_unless_asked_otherwise() -> None:
     pairs = copies.find(pictures(np.zeros(2, int), 0), False, 1).pairs
     found = copies.Copies(pairs, exact=np.array([0, 0, 2]), groups=np.array([0, 0, 0]))
     reasons = exclusions.reasons(samples([0, 0, 0]), looks, found, None, None)
+    assert rule("exclude").items == tuple(reasons)
     assert reasons["redundant"].tolist() == [False, True, False]
     assert reasons["near_redundant"].tolist() == [False, True, True]
 

@@ -75,7 +75,7 @@ def listing(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
 def test_fer_alone_lists_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert listing(monkeypatch) == 0
     text = capsys.readouterr().out
-    for name in ("train", "test", "audit", "report"):
+    for name in COMMANDS:
         assert re.search(rf"^  python -m fer\.{name} +\w.*$", text, flags=re.M)
     assert max(map(len, text.splitlines())) <= 80
     assert listing(monkeypatch, "--version") == 0

@@ -10,6 +10,7 @@ from fakes import write_fer2013_csv, write_image_folder
 from PIL import Image
 
 from fer.cli.continuing import runs_in
+from fer.config.groups import conf_dir, option_names
 from fer.training import preview
 
 Train = Callable[..., Path]
@@ -89,6 +90,6 @@ def test_every_shipped_augmentation_can_be_shown() -> None:
     from fer.data.augment import Augment
 
     images = np.zeros((3, 48, 48), np.uint8)
-    for name in ("flip_rotate", "flip_shift", "light", "none", "standard", "strong"):
+    for name in option_names(conf_dir(), "transforms"):
         augment = Augment(composed(f"transforms={name}")["transforms"] or {})
         assert augment(images, (0, 1)).shape[:1] == (3,)
