@@ -125,17 +125,14 @@ def _people(samples: Samples, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.str
     shared = np.flatnonzero(unit != other)
     if len(shared):
         shared = shared[~flat(samples.images)[rows[shared]]]
-    first_of = list(range(len(names)))
+    if not len(shared):
+        return np.asarray(names[unit])
+    from scipy.sparse import coo_array  # both would delay a training's first step
+    from scipy.sparse.csgraph import connected_components
 
-    def root(one: int) -> int:
-        while first_of[one] != one:
-            one = first_of[one]
-        return one
-
-    for row in shared.tolist():
-        one, two = sorted((root(int(unit[row])), root(int(other[row]))))
-        first_of[two] = one
-    return np.asarray(names[[root(one) for one in range(len(names))]][unit])
+    links = coo_array((np.ones(len(shared)), (unit[shared], other[shared])), shape=(len(names), len(names)))
+    group = connected_components(links, directed=False)[1]
+    return np.asarray(names[np.unique(group, return_index=True)[1]][group][unit])
 
 
 def _by_threshold(pool: _Pool, shares: Mapping[str, float]) -> npt.NDArray[np.str_]:

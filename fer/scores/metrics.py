@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -23,36 +22,27 @@ PER_CLASS = ("precision", "recall", "f1")
 """Scores of a single class."""
 
 
-def classification_metrics(num_classes: int, prefix: str) -> MetricCollection:
-    """Return a split's metrics, to be updated with class indices: predictions (B,), labels (B,), both int64.
-
-    ``compute()`` gives ``confusion``, int64 (C, C), true class in rows: every score follows from it.
-
-    Args:
-        num_classes: Number of classes.
-        prefix: ``train/`` or ``val/``.
-    """
-    return MetricCollection({"confusion": MulticlassConfusionMatrix(num_classes, validate_args=False)}, prefix=prefix)
-
-
-def epoch_scores(metrics: MetricCollection, classes: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
-    """Compute and reset an epoch's metrics.
+def epoch_scores(
+    metric: MulticlassConfusionMatrix, classes: Sequence[str], prefix: str
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Compute and reset an epoch's confusion matrix, from which every score follows.
 
     Args:
-        metrics: From :func:`classification_metrics`.
+        metric: Updated with class indices: predictions (B,), labels (B,), both int64.
         classes: Class names in label order.
+        prefix: ``train/``, ``val/`` or ``test/``.
 
     Returns:
-        The scalar scores by name (``val/accuracy``, ``val/f1/happy``, ...), and the confusion matrix, int64 (C, C).
+        The scalar scores by name (``val/accuracy``, ``val/f1/happy``, ...), and the confusion matrix, int64 (C, C),
+        true class in rows.
     """
-    confusion = metrics.compute()[f"{metrics.prefix}confusion"]
-    metrics.reset()
+    confusion: Tensor = metric.compute()
+    metric.reset()
     found = Confusion(confusion.cpu().numpy())
     values = {name: float(getattr(found, name)()) for name in reported()}
     values |= {f"f1/{name}": float(found.f1[i]) for i, name in enumerate(classes)}
     # On the device that the matrix is on: processes of several devices exchange them.
-    tensors = {name: torch.tensor(value).to(confusion.device) for name, value in values.items()}
-    return {f"{metrics.prefix}{name}": value for name, value in tensors.items()}, confusion
+    return {f"{prefix}{name}": torch.tensor(value).to(confusion.device) for name, value in values.items()}, confusion
 
 
 class Confusion:

@@ -1,5 +1,7 @@
 """The lr range test: a short training whose learning rate rises from step to step, to see where the loss falls fastest.
 
+Lightning's finder gives every group of parameters one learning rate: a backbone's and a layer's share would be lost.
+
 Source: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
 """
 

@@ -12,13 +12,14 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from fer import compat
 from fer.data.base import limited
 from fer.errors import ConfigError, TrainingError, did_you_mean
 from fer.models import build_model
 from fer.models.preprocessing import Preprocessing
-from fer.scores.metrics import classification_metrics, epoch_scores
+from fer.scores.metrics import epoch_scores
 from fer.scores.seen_images import KEY, PARENT, merged, seen_images
 from fer.training.checkpoint_content import TEACHERS
 from fer.training.losses import batch_weight, build_loss, build_mix
@@ -102,9 +103,9 @@ class FERModule(pl.LightningModule):
         # Metrics for the losses too: one logged with sync_dist is summed up whenever the first process's progress bar
         # looks at it, while the others are elsewhere.
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
-        self.train_metrics = classification_metrics(len(classes), "train/")
-        self.val_metrics = classification_metrics(len(classes), "val/")
-        self.test_metrics = classification_metrics(len(classes), "test/")
+        self.train_metric, self.val_metric, self.test_metric = (
+            MulticlassConfusionMatrix(len(classes), validate_args=False) for _ in range(3)
+        )
         self.tta, self.train_size, self.val_confusion = "none", None, None
         self.teachers: Teachers | None = None
         self._seen_images: dict[str, Any] | None = None  # made when the first checkpoint is
@@ -177,7 +178,7 @@ class FERModule(pl.LightningModule):
         if self.teachers is not None:
             whole = self.teachers.blended(whole, logits, batch["image"])
         self._refuse_non_finite(whole, batch_idx)
-        self.train_metrics.update(logits.detach().argmax(1), labels if self.mix is None else target.argmax(1))
+        self.train_metric.update(logits.detach().argmax(1), labels if self.mix is None else target.argmax(1))
         self.log("train/loss_step", loss)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.train_loss.update(loss.detach(), weight)
@@ -187,11 +188,11 @@ class FERModule(pl.LightningModule):
         """Score a batch of ``image`` and ``label``."""
         (logits,) = self._logits(batch, "none")
         self.val_loss.update(*self._mean_loss(logits, batch["label"]))
-        self.val_metrics.update(logits.argmax(1), batch["label"])
+        self.val_metric.update(logits.argmax(1), batch["label"])
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Score a batch of ``image`` and ``label``, with test-time augmentation."""
-        self.test_metrics.update(self._mean(batch).argmax(1), batch["label"])
+        self.test_metric.update(self._mean(batch).argmax(1), batch["label"])
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return ``probabilities`` float32 (B, C) and the batch's ``row`` and ``label``."""
@@ -237,7 +238,7 @@ class FERModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's training scores."""
-        scores, _ = epoch_scores(self.train_metrics, self.classes)
+        scores, _ = epoch_scores(self.train_metric, self.classes, "train/")
         scores["train/loss"] = self.train_loss.compute()
         self.train_loss.reset()
         lr = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -246,14 +247,14 @@ class FERModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's validation scores, and keep its confusion matrix for the callbacks."""
-        scores, self.val_confusion = epoch_scores(self.val_metrics, self.classes)
+        scores, self.val_confusion = epoch_scores(self.val_metric, self.classes, "val/")
         scores["val/loss"] = self.val_loss.compute()
         self.val_loss.reset()
         self.log_dict(scores, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
         """Log the test split's scores."""
-        self.log_dict(epoch_scores(self.test_metrics, self.classes)[0], sync_dist=True)
+        self.log_dict(epoch_scores(self.test_metric, self.classes, "test/")[0], sync_dist=True)
 
     def setup(self, stage: str) -> None:
         """Sort the parameters while they have their shapes: FSDP flattens them before the optimiser is built."""

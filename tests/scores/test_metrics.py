@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
+from torchmetrics.classification import MulticlassConfusionMatrix
 
-from fer.scores.metrics import Probabilities, classification_metrics, epoch_scores, final_scores
+from fer.scores.metrics import Probabilities, epoch_scores, final_scores
 
 CLASSES = ("angry", "disgust", "happy", "sad")
 
@@ -21,10 +22,10 @@ def answers() -> tuple[np.ndarray, np.ndarray]:
 
 def test_epoch_metrics(answers: tuple[np.ndarray, np.ndarray]) -> None:
     labels, p = answers
-    metrics = classification_metrics(len(CLASSES), "val/")
+    metric = MulticlassConfusionMatrix(len(CLASSES))
     for part in np.array_split(np.arange(500), 7):
-        metrics.update(torch.from_numpy(p[part].argmax(1)), torch.from_numpy(labels[part]))
-    found, confusion = epoch_scores(metrics, CLASSES)
+        metric.update(torch.from_numpy(p[part].argmax(1)), torch.from_numpy(labels[part]))
+    found, confusion = epoch_scores(metric, CLASSES, "val/")
     predicted = p.argmax(1)
     assert float(found["val/accuracy"]) == pytest.approx(sk.accuracy_score(labels, predicted))
     assert float(found["val/balanced_accuracy"]) == pytest.approx(sk.balanced_accuracy_score(labels, predicted))
@@ -53,11 +54,11 @@ def test_final_scores(answers: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 def test_metrics_start_afresh_each_epoch() -> None:
-    metrics = classification_metrics(4, "val/")
-    metrics.update(torch.tensor([0, 0]), torch.tensor([1, 1]))
-    assert float(epoch_scores(metrics, CLASSES)[0]["val/accuracy"]) == 0
-    metrics.update(torch.tensor([1, 1]), torch.tensor([1, 1]))
-    assert float(epoch_scores(metrics, CLASSES)[0]["val/accuracy"]) == 1
+    metric = MulticlassConfusionMatrix(4)
+    metric.update(torch.tensor([0, 0]), torch.tensor([1, 1]))
+    assert float(epoch_scores(metric, CLASSES, "val/")[0]["val/accuracy"]) == 0
+    metric.update(torch.tensor([1, 1]), torch.tensor([1, 1]))
+    assert float(epoch_scores(metric, CLASSES, "val/")[0]["val/accuracy"]) == 1
 
 
 def test_probabilities_of_merged_classes_are_no_logits(answers: tuple[np.ndarray, np.ndarray]) -> None:
