@@ -32,6 +32,9 @@ def pack(cfg: "DictConfig") -> None:
     from fer.data.cache_lock import alone
     from fer.packing import telling, writing
 
+    for key in ("refine", "select_on_test"):
+        if config["data"].get(key):
+            raise ConfigError(f"data.{key}: says how to train and not what to pack. Say it with data=shards.")
     to, root = Path(config["to"]).expanduser(), config["data"].get("root")
     if root is not None and Path(root).expanduser().resolve() in (to.resolve(), *to.resolve().parents):
         raise ConfigError(f"to={to}: lies in the dataset's folder. Choose a folder beside it.")
@@ -48,6 +51,7 @@ def pack(cfg: "DictConfig") -> None:
             datamodule.fit,
             datamodule.draw_targets,
             datamodule.image_size,
+            datamodule.channels,
         )
     telling.tell(to, index, before)
     telling.warn_of_carved(datamodule)

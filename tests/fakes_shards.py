@@ -23,8 +23,8 @@ def shards(root: Path, **options: object) -> Shards:
 def pack(datamodule: FERDataModule, to: Path, shard_mb: float = 0.002) -> Path:
     datamodule.as_files = True
     datamodule.use_own_splits()
-    samples = datamodule.samples
-    writing.pack(samples, to, shard_mb, datamodule.name, datamodule.fit, datamodule.draw_targets, datamodule.image_size)
+    own = (datamodule.name, datamodule.fit, datamodule.draw_targets, datamodule.image_size, datamodule.channels)
+    writing.pack(datamodule.samples, to, shard_mb, *own)
     return to
 
 

@@ -7,18 +7,25 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, flag_override
+from omegaconf import DictConfig, OmegaConf, flag_override
 
 from fer.cli import sweep_best, sweep_table
 from fer.cli.continuing import checkpoint_of
-from fer.cli.sweep_jobs import collect, monitors
+from fer.cli.sweep_jobs import collect
+from fer.config.groups import flat
+from fer.config.option_values import shown
 from fer.config.quoting import quote
 from fer.display import plain, say
 from fer.errors import ConfigError
-from fer.files import metrics, run_record
+from fer.files import metrics, run_folder, run_record
 from fer.files.atomic import writing
 from fer.files.run_folder import FAILURE, REPEATS
 
+_DECIDES = (
+    "data", "transforms", "mixup", "model", "optimizer", "scheduler", "loss", "monitor", "seed", "tta", "max_epochs",
+    "max_steps", "accumulate_grad_batches", "gradient_clip_val",
+)  # fmt: skip
+_MAY_DIFFER = ("data.num_workers", "data.cache_dir")
 _folder: Path | None = None
 _select_by = "score"
 
@@ -115,6 +122,7 @@ def take_up(cfg: DictConfig) -> float | None:
         other = ", ".join(sorted(set(before.overrides) - set(now.overrides))) or "fewer overrides"
         raise ConfigError(f"{run} already holds a job of other choices ({other}). Choose another hydra.sweep.dir.")
     if before.finished and (run / metrics.FILE).is_file():
+        _refuse_changed(run, cfg)
         try:
             score = float(metrics.read(run / metrics.FILE)["best_score"])
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -130,6 +138,31 @@ def take_up(cfg: DictConfig) -> float | None:
         cfg.ckpt = str(checkpoint.resolve())
         run_record.add_to_command(f"ckpt={quote(cfg.ckpt)}")
     return None
+
+
+def _refuse_changed(run: Path, cfg: DictConfig) -> None:
+    """Refuse a finished job that equal overrides would train otherwise by now: a file of the user's was edited since.
+
+    Raises:
+        ConfigError: Naming what differs.
+    """
+    try:
+        before = run_folder.read_config(run)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{run}: its config cannot be read ({error}). Choose another hydra.sweep.dir.") from error
+    now = run_record.absolute(OmegaConf.to_container(cfg, resolve=True))
+    was, is_now = (
+        flat({key: {**config["trainer"], **config}.get(key) for key in _DECIDES}) for config in (before, now)
+    )
+    keys = [key for key in {**was, **is_now} if key not in _MAY_DIFFER]
+    if cfg.init is not None:  # from whose run data.image_size and the like may come
+        keys = [key for key in keys if not key.startswith("data.")]
+    if changed := [key for key in keys if is_now.get(key) != was.get(key)]:
+        lines = "\n".join(f"    {key}={shown(is_now.get(key))}: it was {shown(was.get(key))}" for key in changed)
+        raise ConfigError(
+            f"{run} holds a job of the same overrides that was trained otherwise:\n{lines}\n"
+            f"  A config file was edited since. Choose another hydra.sweep.dir, or undo that."
+        )
 
 
 def report() -> None:
@@ -162,6 +195,6 @@ def report() -> None:
             again = f"no experiment=best: {error}"
         jobs = f"job{'s' if len(best) > 1 else ''} {', '.join(row['job'] for row in best)}"
         say(console, f"best by {sweep_best.chosen_by(best, _select_by)}: {jobs}; {again}")
-    if len(several := monitors(rows)) > 1:
-        say(console, f"no job is called the best: their scores are of different monitors ({', '.join(several)})")
+    if why := sweep_best.incomparable(rows):
+        say(console, f"no job is called the best: {why}")
     say(console, f"sweep: {_folder}  (compare: tensorboard --logdir {_folder})")

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ def choose(rows: Sequence[dict[str, Any]], varied: Sequence[str], select_by: str
     """Return the job to go on with, or all jobs of one choice that differ in seed or fold alone.
 
     Where some jobs repeat others, choices are compared by their means, since one job may have the easiest fold or a
-    lucky seed; of several numbers of finished repeats only the choices that have the most are compared.
+    lucky seed; and only choices with the same seeds and folds, those that most jobs have.
 
     Args:
         rows: From :func:`fer.cli.sweep_jobs.collect`, best first.
@@ -37,15 +38,16 @@ def choose(rows: Sequence[dict[str, Any]], varied: Sequence[str], select_by: str
             either, so the other half is not considered).
 
     Returns:
-        An empty list if no job has a score, or their scores are of several monitors.
+        An empty list if no job has a score, or :func:`incomparable` says why none is the best.
     """
     done = [row for row in rows if row.get("epoch")]
-    if not done or len(monitors(rows)) > 1:
+    if not done or incomparable(rows):
         return []
     groups = list(grouped(done, varied).values()) if repeated(done) else [[row] for row in done]
-    most = max(map(len, groups))
+    counted = Counter(_repeats(group) for group in groups)
+    same = max(counted, key=lambda one: (len(one), counted[one]))
     groups = sorted(
-        (group for group in groups if len(group) == most),
+        (group for group in groups if _repeats(group) == same),
         key=lambda group: mean(row["score"] for row in group),
         reverse=not lower_is_better(monitors(rows)[0]),
     )
@@ -55,23 +57,46 @@ def choose(rows: Sequence[dict[str, Any]], varied: Sequence[str], select_by: str
     return groups[0]
 
 
+def _repeats(group: Sequence[Mapping[str, Any]]) -> frozenset[tuple[str, ...]]:
+    """Return the seeds and folds of a choice's jobs."""
+    return frozenset(tuple(str(row["overrides"].get(key, "")) for key in run_folder.REPEATS) for row in group)
+
+
+def incomparable(rows: Sequence[dict[str, Any]]) -> str:
+    """Return why no job can be called the best; empty if one can be."""
+    if len(several := monitors(rows)) > 1:
+        return f"their scores are of different monitors ({', '.join(several)})"
+    # Seeds and folds have images of their own: a choice is compared with another on each of them.
+    scored_on: dict[tuple[Any, ...], set[str]] = {}
+    for row in rows:
+        if row.get("epoch"):
+            repeat = tuple(row["overrides"].get(key) for key in run_folder.REPEATS)
+            scored_on.setdefault(repeat, set()).add(row["scored_on"])
+    if any(len(images) > 1 for images in scored_on.values()):
+        return "their scores are of different validation images or classes"
+    return ""
+
+
 def chosen_by(best: Sequence[dict[str, Any]], select_by: str) -> str:
     """Return in words how the best was chosen: ``score``, or ``the mean score of 3 seeds``."""
+    if select_by == "gap" and any(row["gap"] is None for row in best):
+        select_by = "score (no gap is known: history.csv has none)"
     if len(best) == 1:
         return select_by
     return f"the mean {select_by} of {len(best)} {' and '.join(_NAMES[key] for key in repeated(best))}"
 
 
 def left_out(rows: Sequence[dict[str, Any]], varied: Sequence[str], best: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield the choices that were not compared with the best, since fewer of their jobs have a score."""
+    """Yield the choices that were not compared with the best, since other seeds or folds of them have a score."""
     if len(best) == 1:
         return
-    choices = [key for key in varied if key not in run_folder.REPEATS]
+    choices, same = [key for key in varied if key not in run_folder.REPEATS], _repeats(best)
     for values, group in grouped(rows, varied).items():
-        done = sum(bool(row.get("epoch")) for row in group)
-        if done < len(best):
+        done = [row for row in group if row.get("epoch")]
+        if not done or _repeats(done) != same:
             choice = ", ".join(f"{key}={value}" for key, value in zip(choices, values, strict=True))
-            yield f"not compared: {choice}, of which {done} of {len(best)} jobs have a score"
+            number = len(done) and len(same & _repeats(done))
+            yield f"not compared: {choice}, of which {number} of {len(best)} jobs have a score"
 
 
 def command(folder: Path, best: Sequence[dict[str, Any]]) -> str:

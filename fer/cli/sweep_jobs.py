@@ -1,5 +1,7 @@
 """The jobs of a sweep, read from their folders: what each chose and scored, and which of them repeat one another."""
 
+import csv
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +10,8 @@ from typing import Any
 import yaml
 
 from fer.errors import ConfigError
-from fer.files import history, metrics, run_record
+from fer.files import history, metrics, predictions, run_record
+from fer.files.csv_table import read_csv
 from fer.files.run_folder import FAILURE, REPEATS
 from fer.scores.registry import SCORES, Score, lower_is_better
 
@@ -73,7 +76,7 @@ def _scored(job: Path) -> dict[str, Any]:
     if metrics.kind_of(found) == "training":
         epoch = int(found["best_epoch"])
         row |= {"monitor": found["monitor"], "score": float(found["best_score"]), "epoch": epoch}
-        row |= _training(job, epoch)
+        row |= _training(job, epoch) | {"scored_on": _scored_on(job)}
     else:  # of fer.test, which chooses nothing
         first = headlines()[0].name
         row |= {"monitor": f"test/{first}", "score": row["test"][first], "epoch": ""}
@@ -90,6 +93,17 @@ def _training(job: Path, epoch: int) -> dict[str, Any]:
         "train": {} if score is None else {first: score},
         "gap": None if loss is None or val_loss is None else val_loss - loss,
     }
+
+
+def _scored_on(job: Path) -> str:
+    """Return what tells a job's validation images and classes from others; empty if that is not known."""
+    try:
+        with (job / predictions.FILE).open(newline="", encoding="utf-8") as file:
+            columns, table = read_csv(file)
+            rows = sorted((row["id"], row["label"]) for row in table if row["split"] == "val")
+    except (OSError, ValueError, KeyError, csv.Error):
+        return ""
+    return hashlib.blake2b(repr((columns, rows)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def repeated(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -128,7 +128,7 @@ class Shards(FERDataModule):
             named = ", ".join(index.classes)
             raise ConfigError(f"data.{key}: {self.url or self.root}/{FILE} names the classes: {named}. Leave it out.")
         self.name, self.fit, self.draw_targets = index.name, self.given_fit or index.fit, index.draw_targets
-        self.image_size = self.image_size or index.image_size
+        self.image_size, self.channels = self.image_size or index.image_size, self.channels or index.channels
 
     def _decoded(
         self,

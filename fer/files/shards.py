@@ -97,10 +97,14 @@ class Index:
     shards: tuple[Shard, ...]
     image_size: int | None = None
     """To which side its images are brought when they are read, if the user does not say; None for their own."""
+    channels: int | None = None
+    """1 where they are read as grey ones, 3 as RGB, if the user does not say; None for their own."""
 
     def __post_init__(self) -> None:
         if self.image_size is not None and (not _counts(self.image_size) or not self.image_size):
             raise TypeError(f"no image size: {self.image_size!r:.200}")
+        if self.channels not in (None, 1, 3):
+            raise TypeError(f"no number of channels: {self.channels!r:.200}")
         if not _texts(self.name, self.fit, self.content, *self.classes) or not isinstance(self.draw_targets, bool):
             raise TypeError("wrong values")
         if self.fit not in ("pad", "crop", "stretch"):

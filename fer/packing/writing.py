@@ -35,6 +35,7 @@ def pack(
     fit: str,
     draw_targets: bool = False,
     image_size: int | None = None,
+    channels: int | None = None,
 ) -> tuple[Index, int]:
     """Write all samples that are in a split as shards of that split, in their order.
 
@@ -46,6 +47,7 @@ def pack(
         fit: How its oblong images become square.
         draw_targets: Whether training draws labels from its votes.
         image_size: To which side its images are brought when they are read; None for their own.
+        channels: 1 where they are read as grey ones, 3 as RGB; None for their own.
 
     Returns:
         What ``shards.json`` says, and the number of samples that an earlier start had packed.
@@ -58,14 +60,16 @@ def pack(
     rows = [row for split in SPLITS for row in np.flatnonzero(samples.splits == split).tolist()]
     if not rows:
         raise DatasetError(f"{name}: no sample is in a split; there is nothing to pack.")
-    content = _content(samples, [name, fit, draw_targets, shard_mb, *([image_size] if image_size else [])])
+    # What is not said is no part of it: as before it could be said.
+    read_as = [*([image_size] if image_size else []), *([f"{channels} channels"] if channels else [])]
+    content = _content(samples, [name, fit, draw_targets, shard_mb, *read_as])
     before = _begin(folder, content)
     if before is not None:
         return before, len(rows)
     shards = _complete(folder, samples)
     done = sum(shard.samples for shard in shards)
     _write_shards(samples, folder, encoded(samples, rows[done:], fit, done), shards, int(shard_mb * _MB))
-    index = Index(name, samples.classes, fit, draw_targets, content, tuple(shards), image_size)
+    index = Index(name, samples.classes, fit, draw_targets, content, tuple(shards), image_size, channels)
     files.write_index(folder, index)
     (folder / BEGUN).unlink()
     return index, done

@@ -20,13 +20,14 @@ from typing import Any
 from fer.errors import ConfigError, FERError
 from fer.files.atomic import unwritable, writing
 from fer.files.text import read_json
+from fer.predicting.changed import mark
 from fer.predicting.faces import FaceEmotion
 from fer.predicting.sources import Files
 
 FOLDER = "parts"
 
 _PLAN, _FORMER_PLAN = "_plan.json", "plan.json"  # Arrow and pandas, which read the folder, pass over a name with _
-_FORMAT = 1
+_FORMAT = 2
 _SMALLEST, _LARGEST, _PARTS = 64, 10_000, 256  # pictures in a part, and how many parts there are if it can be so
 
 
@@ -53,7 +54,7 @@ class Parts:
             raise unwritable(folder, error) from error
         names = hashlib.blake2b(digest_size=16)
         for path in files.of_kind(video=False):
-            names.update(os.fsencode(path) + b"\n")
+            names.update(_entry(path))
         size = min(max(-(-files.pictures // _PARTS), _SMALLEST), _LARGEST)
         self._names = names.hexdigest()
         plan = {"format": _FORMAT, "pictures": files.pictures, "names": self._names, "size": size, **recipe}
@@ -80,7 +81,9 @@ class Parts:
                 ) from error
         for key, value in plan.items():
             if before.get(key) != json.loads(json.dumps(value)):
-                what = "other pictures" if key in ("pictures", "names", "size") else f"{key}={before.get(key)}"
+                what = f"{key}={before.get(key)}"
+                if key in ("pictures", "names", "size"):
+                    what = "other pictures, or of some that were changed since"
                 raise ConfigError(
                     f"output_dir={self.folder.parent} holds predictions of {what}. Choose another output_dir."
                 )
@@ -108,7 +111,7 @@ class Parts:
         for number in range(self.count):
             pictures = list(islice(paths, self.size))
             for path in pictures:
-                names.update(os.fsencode(path) + b"\n")
+                names.update(_entry(path))
             if self.path(number).exists():
                 continue
             with _locked(self.path(number)) as mine:
@@ -195,6 +198,11 @@ class Part:
         columns |= dict.fromkeys(numbers, pa.float32()) | {"error": pa.string()}
         with writing(path, "wb") as file:
             parquet.write_table(pa.Table.from_pylist(self._rows, pa.schema(columns)), file, compression="zstd")
+
+
+def _entry(path: Path) -> bytes:
+    """Return what the plan knows a picture by: its name, size and when it was changed."""
+    return os.fsencode(path) + f" {mark(str(path))}\n".encode()
 
 
 def _text(path: Path | str) -> str:

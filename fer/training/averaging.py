@@ -23,7 +23,6 @@ class MovingAverage(EMAWeightAveraging):
         decay: The share of the average that each update keeps.
         update_every_n_steps: Optimiser steps from one update to the next.
         update_starting_at_step: The first step of which the weights count, from 0; None for the first one.
-        update_starting_at_epoch: The first epoch, from 0, at whose end the weights count too; None for no epoch's end.
         use_buffers: Whether batch norm's statistics are averaged too.
         device: Where the average is kept; None for the network's own device.
     """
@@ -33,13 +32,11 @@ class MovingAverage(EMAWeightAveraging):
         decay: float = 0.999,
         update_every_n_steps: int = 1,
         update_starting_at_step: int | None = None,
-        update_starting_at_epoch: int | None = None,
         use_buffers: bool = True,
         device: torch.device | str | int | None = None,
     ) -> None:
-        super().__init__(
-            device, use_buffers, decay, update_every_n_steps, update_starting_at_step, update_starting_at_epoch
-        )
+        # Not Lightning's update_starting_at_epoch: it changes the average between validation and checkpoint.
+        super().__init__(device, use_buffers, decay, update_every_n_steps, update_starting_at_step)
         self.decay = decay
 
     @property
@@ -55,8 +52,6 @@ class MovingAverage(EMAWeightAveraging):
             return
         every = self.update_every_n_steps
         first = math.ceil((self.update_starting_at_step or 0) / every) * every
-        if self.update_starting_at_epoch is not None:  # an epoch counts once it has ended
-            first = min(first, (self.update_starting_at_epoch + 1) * pl_module.steps_per_epoch() - 1)
         if first >= steps:
             raise ConfigError(
                 f"callbacks.ema.update_starting_at_step={self.update_starting_at_step}: the run has {steps} steps, so "

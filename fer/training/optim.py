@@ -48,6 +48,12 @@ def parameter_groups(
             f"optimizer.backbone_lr_factor and optimizer.layer_decay need a model with a backbone; "
             f"{type(net).__name__} has none."
         )
+    frozen = backbone is not None and not any(parameter.requires_grad for parameter in backbone.parameters())
+    if frozen and (backbone_lr_factor != 1.0 or layer_decay is not None):
+        raise ConfigError(
+            "optimizer.backbone_lr_factor and optimizer.layer_decay are of the backbone, which model.freeze does not "
+            "train. Leave out the one or the other."
+        )
     scales: dict[int, float] = {}
     if backbone is not None:
         scales = {id(p): backbone_lr_factor for p in backbone.parameters()}

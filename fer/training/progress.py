@@ -30,6 +30,7 @@ class RunProgress(pl.Callback):
         self._epochs = self._first = 0  # planned; done by earlier starts
         self._estimate = Estimate()
         self._running: int | None = None  # the epoch, from 1, whose line is still to come
+        self._validated = False  # in that epoch
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
@@ -65,6 +66,10 @@ class RunProgress(pl.Callback):
         if self._bar is not None and not trainer.sanity_checking:
             self._bar.update()
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note that the epoch has validation scores of its own."""
+        self._validated = not trainer.sanity_checking
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how the last epoch went, and take the bar away."""
         self._say(trainer)
@@ -88,9 +93,11 @@ class RunProgress(pl.Callback):
 
     def _say(self, trainer: pl.Trainer) -> None:
         epoch, self._running = self._running, None
+        validated, self._validated = self._validated, False
         if epoch is None or not trainer.is_global_zero:
             return
-        scores = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        known = trainer.callback_metrics.items()  # of an epoch without validation, the validation before it
+        scores = {key: float(value) for key, value in known if validated or not key.startswith("val/")}
         # Shorter than the registry's names: a line with its time fits 80 columns.
         shown = {"train/loss": "loss", "val/loss": "val loss", "val/accuracy": "acc", "val/f1_macro": "F1"}
         values = [f"{name} {scores[key]:.3f}" for key, name in shown.items() if key in scores]

@@ -32,9 +32,9 @@ def best(trainer: pl.Trainer) -> ModelCheckpoint:
     Raises:
         ConfigError: If there is none, or it kept none.
     """
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
-            return callback
+    callback = _kept_as("best", trainer)
+    if callback is not None:
+        return callback
     raise ConfigError(
         "callbacks: no ModelCheckpoint kept a best checkpoint. It needs a monitor, the run an epoch with validation."
     )
@@ -42,9 +42,15 @@ def best(trainer: pl.Trainer) -> ModelCheckpoint:
 
 def last(trainer: pl.Trainer) -> str | None:
     """Return the path of the last epoch's checkpoint; None if none is kept (``callbacks.last=null``)."""
+    callback = _kept_as("last", trainer)
+    return callback.best_model_path if callback is not None else None
+
+
+def _kept_as(name: str, trainer: pl.Trainer) -> ModelCheckpoint | None:
+    """Return the run's own checkpoint callback of a name, if it has kept one: the user may have added others."""
     for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and not callback.monitor and callback.best_model_path:
-            return callback.best_model_path
+        if isinstance(callback, ModelCheckpoint) and callback.filename == name and callback.best_model_path:
+            return callback
     return None
 
 

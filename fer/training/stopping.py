@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning.callbacks import EarlyStopping as LightningsEarlyStopping
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from fer import compat
@@ -131,17 +132,24 @@ class StopOnSignal(pl.Callback):
         batch: dict[str, Tensor],
         batch_idx: int,
     ) -> None:
-        """Save and stop between two steps; after an epoch's last step its validation comes first."""
+        """Save and stop between two steps; where a validation is due after a step, it comes first."""
         # Not between the batches of one accumulated step: their gradients are in no checkpoint.
         between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if between_steps and not trainer.is_last_batch and self._asked(trainer):
-            trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+        due = trainer.is_last_batch or _validation_is_due(trainer, batch_idx)
+        if between_steps and not due and self._asked(trainer):
+            trainer.save_checkpoint(_last(trainer))
             self._stop(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop between two epochs; the last one's checkpoint is written."""
-        if self._asked(trainer):
+        """Stop between two epochs, if the last one's checkpoint is written; else after the next step."""
+        steps_before_the_end = trainer.num_training_batches > trainer.accumulate_grad_batches
+        if self._asked(trainer) and (_keeps_last(trainer) or not steps_before_the_end):
             self._stop(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remove what an earlier stop saved, where no later ``last.ckpt`` has replaced it (``callbacks.last=null``)."""
+        if trainer.is_global_zero and not _keeps_last(trainer):
+            _last(trainer).unlink(missing_ok=True)
 
     def _asked(self, trainer: pl.Trainer) -> bool:
         here = self.signal is not None
@@ -157,3 +165,22 @@ class StopOnSignal(pl.Callback):
             trainer.global_step,
             Path(trainer.default_root_dir),
         )
+
+
+def _last(trainer: pl.Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+
+
+def _keeps_last(trainer: pl.Trainer) -> bool:
+    """Say whether each epoch ends with a ``last.ckpt``."""
+    return any(isinstance(one, ModelCheckpoint) and one.filename == "last" for one in trainer.checkpoint_callbacks)
+
+
+def _validation_is_due(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Say whether a validation follows this batch within the epoch (``trainer.val_check_interval``)."""
+    every = trainer.val_check_batch
+    if not trainer.enable_validation or every is None:
+        return False
+    over_epochs = trainer.check_val_every_n_epoch is None  # the batches are then counted on from epoch to epoch
+    batch = trainer.fit_loop.epoch_loop.total_batch_idx if over_epochs else batch_idx
+    return (batch + 1) % every == 0

@@ -11,11 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from conftest import composed, composition
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from fer.cli import launch_check, sweep, sweep_best, sweep_jobs, sweep_table
 from fer.errors import ConfigError
+from fer.files import run_folder
 from fer.files.atomic import UnwritableError
 from fer.plots.importance import importances, make_axis
 
@@ -253,3 +255,15 @@ def test_a_job_stands_where_its_sweep_began(tmp_path: Path, monkeypatch: pytest.
     chosen.job.chdir, began.choices = False, {"hydra/launcher": "ray_aws"}  # which copies the code to where it can
     sweep.stand_where_it_began()
     assert Path.cwd() == tmp_path
+
+
+def test_a_finished_job_of_an_edited_experiment_is_not_kept(tmp_path: Path) -> None:
+    run_folder.write_config(tmp_path, composed("model=cnn", "transforms=standard"))
+    sweep._refuse_changed(tmp_path, composition("model=cnn", "transforms=standard", "data.num_workers=3"))
+    edited = composition("model=cnn", "model.filters=[8]", "transforms=standard", "~transforms.erase")
+    with pytest.raises(ConfigError) as error:
+        sweep._refuse_changed(tmp_path, edited)
+    said = str(error.value)
+    assert "model.filters=[8]: it was [32,64,128]\n" in said
+    assert "transforms.erase._target_=null: it was albumentations.CoarseDropout\n" in said
+    assert "optimizer" not in said

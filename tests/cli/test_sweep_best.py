@@ -41,13 +41,14 @@ optimizer:
 """
 
 
-def job(folder: Path, overrides: Sequence[str], score: float = 0.5, gap: float = 0.0) -> None:
+def job(folder: Path, overrides: Sequence[str], score: float = 0.5, gap: float = 0.0, image: str = "a.png") -> None:
     """Leave what a finished job leaves, but for its config."""
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
     found = {"monitor": "val/f1_macro", "best_score": score, "best_epoch": 2, "stamp": None, "tta": "none"}
     (folder / "metrics.json").write_text(json.dumps(found | {"val": {"accuracy": score, "f1_macro": score}}))
     (folder / "history.csv").write_text(f"epoch,train/loss,val/loss\n2,1,{1 + gap}\n")
+    (folder / "predictions.csv").write_text(f"split,id,label,predicted,p_happy\nval,{image},happy,happy,1\n")
 
 
 def config(*overrides: str) -> dict[str, Any]:
@@ -193,3 +194,39 @@ def test_a_seed_that_every_job_had_stays(tmp_path: Path, monkeypatch: pytest.Mon
         for fold in (0, 1):
             job(tmp_path / f"{rate}-{fold}", [f"optimizer.lr={rate}", f"data.fold={fold}", "seed=5"], rate)
     assert report(tmp_path, monkeypatch) == {"defaults": ["_self_"], "optimizer": {"lr": 0.2}, "seed": 5}
+
+
+def test_means_of_other_folds_are_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first fold is easy: a choice that lacks it would look worse than it is."""
+    scores = {"0.1": {0: 0.9, 1: 0.6}, "0.2": {1: 0.65, 2: 0.65}, "0.3": {0: 0.8, 1: 0.5}}
+    for rate, folds in scores.items():
+        for fold, score in folds.items():
+            job(tmp_path / f"{rate}-{fold}", [f"optimizer.lr={rate}", f"data.fold={fold}"], score, image=f"{fold}.png")
+    assert report(tmp_path, monkeypatch)["optimizer"]["lr"] == 0.1
+    assert "not compared: optimizer.lr=0.2, of which 1 of 2 jobs have a score\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["seed", None])
+def test_scores_on_other_images_call_no_job_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str | None
+) -> None:
+    for number, image in enumerate(("a.png", "b.png")):
+        for seed in (0, 1) if key else (0,):
+            job(tmp_path / f"{number}{seed}", [f"data.split_seed={number}", f"seed={seed}"], image=f"{seed}{image}")
+    monkeypatch.setattr(sweep, "_folder", tmp_path)
+    sweep.report()
+    said = capsys.readouterr().out
+    assert "no job is called the best: their scores are of different validation images or classes\n" in said
+    assert not (tmp_path / "experiment").exists()
+
+
+def test_a_gap_that_is_not_known_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rate in (0.1, 0.2):
+        job(tmp_path / str(rate), [f"optimizer.lr={rate}"], score=rate)
+        (tmp_path / str(rate) / "history.csv").unlink()
+    assert report(tmp_path, monkeypatch, "gap")["optimizer"]["lr"] == 0.2
+    assert "best by score (no gap is known: history.csv has none): job 0.2" in capsys.readouterr().out

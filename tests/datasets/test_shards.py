@@ -70,7 +70,7 @@ def test_every_form_comes_back_as_it_was(tmp_path, what):
         "fer2013": lambda: (write_image_folder(source, splits=("train", "test")), FER2013(str(source), **cache)),
         "synthetic": lambda: (None, Synthetic(num_samples=60, **cache)),
         "rafdb": lambda: (write_rafdb(source), RAFDB(str(source), aligned=False, image_size=40, **cache)),
-        "kdef": lambda: (write_kdef(source), KDEF(str(source), image_size=32, **cache)),
+        "kdef": lambda: (write_kdef(source), KDEF(str(source), image_size=32, channels=1, **cache)),
         "expw": lambda: (
             write_expw(source),
             ExpW(str(source), min_confidence=0, image_size=24, fit="stretch", **cache),
@@ -97,7 +97,7 @@ def test_every_form_comes_back_as_it_was(tmp_path, what):
     assert (back.name, back.fit, back.draw_targets) == (original.name, original.fit, original.draw_targets)
     again = pack(shards(tmp_path / "packed"), tmp_path / "again")  # shards can be packed too
     same(shards(again).read(), back.samples)
-    assert back.image_size == original.image_size
+    assert (back.image_size, back.channels) == (original.image_size, original.channels)
     assert shards(again, image_size=16).read().images.shape[1:3] == (16, 16), "what the user says counts"
 
 

@@ -227,6 +227,11 @@ def test_all_broken_images_are_named_and_no_index_is_written(tmp_path, run_here,
         (("data=folder", "data.root=data", "to=data/shards"), "to=data/shards: lies in the dataset's folder."),
         (("data=folder", "data.root=data", "to=other"), "to=other: is not empty, and holds no shards of fer.pack."),
         (("data=synthetic", "shard_mb=0"), "shard_mb=0: must be above 0"),
+        (
+            ("data=synthetic", "data.select_on_test=true"),
+            "data.select_on_test: says how to train and not what",
+        ),
+        (("data=synthetic", "data.refine=data"), "data.refine: says how to train and not what to pack."),
     ],
 )
 def test_refused(tmp_path, run_here, capsys, options, said):

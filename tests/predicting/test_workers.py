@@ -118,6 +118,15 @@ def test_a_source_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
         list(made.taken())
 
 
+def test_a_picture_that_was_changed_is_not_taken_for_done(tmp_path: Path) -> None:
+    rng, folder = np.random.default_rng(0), tmp_path / "pictures"
+    write_image(folder / "0.png", face(0, rng))
+    parts.Parts(tmp_path / "parts", Files(str(folder)), {})
+    write_image(folder / "0.png", face(1, rng, 64))
+    with pytest.raises(ConfigError, match="holds predictions of other pictures, or of some that were changed since"):
+        parts.Parts(tmp_path / "parts", Files(str(folder)), {})
+
+
 def test_other_pictures_or_another_model_are_refused(source: Path, tmp_path: Path) -> None:
     parts.Parts(tmp_path / "parts", Files(str(source)), {"tta": "none"})
     with pytest.raises(ConfigError, match="holds predictions of tta=none"):

@@ -39,6 +39,14 @@ def test_until_it_begins_the_current_weights_are_validated_and_kept(train_here: 
         assert torch.equal(first["current_model_state"][key], value), key
 
 
+def test_it_does_not_change_between_validation_and_checkpoint(
+    train_here: Train, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train_here(*TINY, *EMA, "+callbacks.ema.update_starting_at_epoch=0")
+    assert "update_starting_at_epoch" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("option", "steps"), [("callbacks.ema.update_starting_at_step=100", 12), ("trainer.max_steps=8", 8)]
 )

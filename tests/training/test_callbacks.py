@@ -67,6 +67,12 @@ def test_early_stopping_and_a_switched_off_callback(train_here: Train) -> None:
     assert "train/samples" not in board.Tags()["images"]
 
 
+def test_an_epoch_without_validation_shows_no_scores_of_another(train_here: Train) -> None:
+    run = train_here(*TINY, "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2")
+    lines = [line for line in (run / "train.log").read_text().splitlines() if "loss " in line and "epoch " in line]
+    assert ["val loss" in line for line in lines] == [False, True, False]
+
+
 class Weights(pl.Callback):
     """Notes the backbone's and the head's weights, and the backbone's statistics, after each epoch."""
 

@@ -65,6 +65,12 @@ def test_frozen_parameters_are_left_out() -> None:
     assert listed == {id(p) for p in net.head.parameters()}
 
 
+@pytest.mark.parametrize("option", [{"backbone_lr_factor": 0.1}, {"layer_decay": 0.75}])
+def test_rates_of_a_frozen_backbone_are_refused(option: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"are of the backbone, which model\.freeze does not train"):
+        parameter_groups(tiny_timm(freeze=True), 1e-3, 0.1, **option)
+
+
 def test_fsdp_trains_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     module = FERModule(
         classes=["happy", "sad"],

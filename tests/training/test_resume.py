@@ -2,20 +2,23 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from conftest import TINY
 from PIL import Image
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
-from fer.training import predict
+from fer.training import predict, results
 from fer.training.module import FERModule
 from fer.training.stopping import OptunaPruning
 
@@ -140,6 +143,82 @@ def test_a_run_that_was_killed_after_it_had_stopped_early_trains_no_further(
     own = {"checkpoint": "", "checkpoint_mark": ""}
     a, b = (json.loads((run / "metrics.json").read_text()) | own for run in (whole, cut))
     assert a == b
+
+
+def test_an_epoch_that_max_steps_cut_counts_for_nothing(train_here: Train) -> None:
+    ends = ("trainer.max_epochs=-1", "scheduler=constant")
+    whole = train_here(*STOPS, *ends, "trainer.max_steps=18", name="whole")
+    cut = train_here(*STOPS, *ends, "trainer.max_steps=7", name="cut")
+    train_here(f"resume={cut}", "trainer.max_steps=18")
+    with (whole / "history.csv").open() as file, (cut / "history.csv").open() as other:
+        rows, others = list(csv.DictReader(file)), list(csv.DictReader(other))
+    assert rows[-1]["val/loss"]
+    # The cut epoch had one step of six; it is followed by whole ones, as many as patience asks for.
+    assert [row["epoch"] for row in others if row["val/loss"]] == ["1", "3"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+
+
+class Stop(pl.Callback):
+    """Ends the run by a signal in a step.
+
+    Args:
+        step: The steps before it.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, *args: object) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stopped(train_here: Train, step: int, *options: str) -> tuple[Path, int]:
+    """Return the folder of a run that got a signal in a step, and after how many steps it was saved."""
+    end = ("+callbacks.end._target_=test_resume.Stop", f"+callbacks.end.step={step}")
+    with pytest.raises(SystemExit) as ended:
+        train_here(*TINY, *options, *end, name="cut")
+    assert ended.value.code == 143
+    last = Path("cut").resolve() / "checkpoints/last.ckpt"
+    return last.parent.parent, torch.load(last, weights_only=True)["global_step"]
+
+
+def validated(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open() as file:  # of training scores an epoch that was stopped has a part
+        return [{key: row[key] for key in row if not key.startswith("train/")} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(("step", "saved"), [(7, 8), (5, 7)])
+def test_without_last_what_a_signal_saved_is_gone_with_the_run(train_here: Train, step: int, saved: int) -> None:
+    options = ("callbacks.last=null", "trainer.max_epochs=3")
+    cut, steps = stopped(train_here, step, *options)
+    assert steps == saved, "after the step; or where only an epoch's end comes after it, after the next one"
+    train_here(f"resume={cut}")
+    assert not (cut / "checkpoints/last.ckpt").exists(), "a longer run would go on from there"
+    assert validated(cut) == validated(train_here(*TINY, *options, name="whole"))
+
+
+def test_a_validation_that_is_due_comes_before_a_stop(train_here: Train) -> None:
+    options = ("+trainer.val_check_interval=0.5", "callbacks=[default,early_stopping]", "trainer.max_epochs=3")
+    options += ("callbacks.early_stopping.patience=3", "optimizer.lr=1e-12")
+    cut, steps = stopped(train_here, 8, *options)  # after 9 steps of 6 in an epoch a validation is due
+    assert steps == 10
+    train_here(f"resume={cut}")
+    assert validated(cut) == validated(train_here(*TINY, *options, name="whole"))
+
+
+def test_the_runs_own_checkpoints_are_scored_whatever_others_there_are() -> None:
+    def kept(name: str, monitor: str | None = None) -> ModelCheckpoint:
+        callback = ModelCheckpoint(filename=name, monitor=monitor)
+        callback.best_model_path = f"{name}.ckpt"
+        return callback
+
+    others = [kept("lowloss", "val/loss"), kept("mine")]
+    trainer = SimpleNamespace(checkpoint_callbacks=[*others, kept("best", "val/f1_macro")])
+    assert results.best(trainer).best_model_path == "best.ckpt"  # type: ignore[arg-type]
+    assert results.last(trainer) is None  # type: ignore[arg-type]
+    trainer.checkpoint_callbacks.append(kept("last"))
+    assert results.last(trainer) == "last.ckpt"  # type: ignore[arg-type]
 
 
 def test_a_pruned_trial_stays_pruned_in_its_sweep() -> None:
