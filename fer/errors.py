@@ -1,6 +1,7 @@
 """Errors that a user can act on: printed as their message alone, without a traceback, with exit code 2."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -71,11 +72,23 @@ class Interrupted(BaseException):
         self._arguments = number, epoch, step, run
         super().__init__(
             f"stopped in epoch {epoch} after step {step}; everything up to there is saved. Go on with:\n"
-            f"  python -m fer.train resume={run}"
+            f"  python -m fer.train {shlex.quote(f'resume={run}')}"
         )
 
     def __reduce__(self) -> tuple[type["Interrupted"], tuple[int, int, int, Path]]:
         return Interrupted, self._arguments
+
+
+class ScoringInterrupted(BaseException):
+    """A scoring that was asked to stop: nothing of it is kept.
+
+    Args:
+        number: The signal (SIGINT, SIGTERM).
+    """
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
+        super().__init__(number)
 
 
 def did_you_mean(word: str, known: Iterable[str], alike: float = 0.6) -> str:

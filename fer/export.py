@@ -1,5 +1,6 @@
 """Write a trained model as a file for other programs: ``python -m fer.export ckpt=outputs/<name>/<time>``."""
 
+import shutil
 from typing import TYPE_CHECKING
 
 from fer.cli import command
@@ -49,7 +50,6 @@ def export(cfg: "DictConfig") -> None:
     run_folder.refuse_used(folder, export_file.FILE)
     environment.quieten(first=True)
     formats.quieten()
-    folder.mkdir(parents=True, exist_ok=True)
 
     # The model, and images to compare it on: the run's own, else drawn ones.
     module = record.original(config)
@@ -59,8 +59,11 @@ def export(cfg: "DictConfig") -> None:
     rows = checks.rows_to_compare(datamodule, config["images"])
     images = datamodule.samples.images
 
-    # The file.
-    path = folder / export_file.NAMES[config["format"]]
+    # The file, which takes its place once it is known to be the same model.
+    work = folder / export_file.UNFINISHED
+    shutil.rmtree(work, ignore_errors=True)  # of an export that was stopped
+    work.mkdir(parents=True)
+    path = work / export_file.NAMES[config["format"]]
     description = record.describe(module, config, path.name)
     with step(f"writing {path.name}"):
         if config["format"] == "safetensors":
@@ -69,14 +72,16 @@ def export(cfg: "DictConfig") -> None:
             writers = {"onnx": formats.write_onnx, "openvino": formats.write_openvino}
             write = writers.get(config["format"], formats.write_torch_export)
             write(ExportedGraph(module, description["temperature"]).eval(), path, description)
-        export_file.write(folder, description)
+        export_file.write(work, description)
 
     # Is it the same model?
     reference = checks.in_torch(module, description["temperature"])
     with step("comparing with torch"):
-        exported = checks.of_torch_export(path) if path.suffix == ".pt2" else checks.of(ExportedNetwork(folder))
+        exported = checks.of_torch_export(path) if path.suffix == ".pt2" else checks.of(ExportedNetwork(work))
         found = checks.compare(reference, exported, images, rows, module.preprocess.image_size)
     record.refuse_other_answers(found, config["tolerance"], path)
+    export_file.finish(work, folder)
+    path = folder / path.name
     price = None
     if config["int8"]:
         with step("calibrating for 8 bits"):

@@ -32,7 +32,7 @@ from fer.config.groups import conf_dir
 from fer.config.quoting import quoted
 from fer.display import plain
 from fer.environment import CHILD
-from fer.errors import FERError, Interrupted
+from fer.errors import FERError, Interrupted, ScoringInterrupted
 from fer.extras import OPTIONAL_PACKAGES, missing_package
 
 _CONFIG_ERROR = 2
@@ -76,6 +76,9 @@ def run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except Interrupted as stop:
         sweep.report()
         _end(str(stop), stop.exit_code)
+    except ScoringInterrupted as stop:
+        sweep.report()
+        _end("interrupted", stop.exit_code)
     except KeyboardInterrupt:
         _end("interrupted", 130)
     except BrokenPipeError:  # --help | head
@@ -105,8 +108,8 @@ def _message(error: Exception, config_name: str) -> str | None:
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in OPTIONAL_PACKAGES:
         return missing_package(str(error.name))
     if isinstance(error, OSError) and error.errno in _UNWRITABLE:
-        where = error.filename or "a file"
-        return f"{where}: {error.strerror}. Free some space, or choose another output_dir."
+        full = "Free some space, or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose"
+        return f"{error.filename or 'a file'}: {error.strerror}. {full} another folder."
     return None
 
 
@@ -151,6 +154,8 @@ def _remove_unused(folder: Path) -> None:
     """Remove the folder that Hydra made for a run that never began."""
     if all(path.name == ".hydra" or path.suffix == ".log" for path in folder.glob("*")):
         shutil.rmtree(folder / ".hydra", ignore_errors=True)
+        for log in folder.glob("*.log"):  # what it says was printed
+            log.unlink(missing_ok=True)
         with suppress(OSError):  # not empty: something of the user's
             for unused in (folder, folder.parent):
                 if unused.resolve() != Path.cwd():  # an empty folder that the user works in

@@ -17,7 +17,7 @@ from fer.config.groups import conf_dir, flat
 from fer.config.timm_names import timm_models, timm_optimizers
 from fer.data.labels import EMOTIONS, canonical
 from fer.errors import ConfigError, LabelError, did_you_mean
-from fer.files import hub
+from fer.files import hub, run_folder
 from fer.files.home import expanded
 from fer.scores.registry import each_epoch, reported
 
@@ -236,8 +236,7 @@ def _missing_checkpoint(config: Mapping[str, Any]) -> list[str]:
         if path is not None and hub.is_address(path):
             problems += hub.wrong_address(key, path)
         elif path is not None and not expanded(path).exists():
-            said = "no such file or folder. A run keeps best.ckpt and last.ckpt in its checkpoints folder."
-            problems.append(f"{key}={path}: {said}")
+            problems.append(run_folder.no_checkpoint(Path(path), key))
     return problems
 
 

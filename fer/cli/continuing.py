@@ -19,6 +19,7 @@ from fer.config.quoting import quote, unquote
 from fer.errors import ConfigError, FERError, listing
 from fer.files import metrics, run_record
 from fer.files.home import expanded
+from fer.files.run_folder import no_checkpoint
 from fer.files.run_lock import is_locked
 from fer.files.run_record import RunRecord
 
@@ -192,7 +193,7 @@ def _run_of(key: str, given: Path) -> Path | None:
     """Return the run's folder that a path means; None for a checkpoint that stands in no run's folder."""
     if not given.exists():
         if key == "ckpt":
-            raise no_checkpoint(given)
+            raise FERError(no_checkpoint(given))
         raise FERError(f"resume={given}: is not a run's folder: it does not exist.")
     inside = given.parent if given.is_file() else given
     run = (inside.parent if given.is_file() or given.name == "checkpoints" else inside).resolve()
@@ -291,8 +292,3 @@ def _started(run: Path) -> float:
         if (run / name).exists():
             return (run / name).stat().st_mtime
     return 0
-
-
-def no_checkpoint(path: Path) -> FERError:
-    """Return the error for a checkpoint that is not there."""
-    return FERError(f"ckpt={path}: no such file. A run keeps best.ckpt and last.ckpt in its checkpoints folder.")

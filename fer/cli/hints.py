@@ -123,6 +123,10 @@ def explain(message: str, config_name: str) -> str:
     option = re.search(r"Could not (?:find|load) '(.+)/([^/']+)'", message)
     if option:
         return _no_such_option(*option.groups())
+    if several := re.search(r"Ambiguous value for argument '(.+?)'\n", message):
+        key, _, value = several[1].partition("=")
+        text = f"one list is {key}=[{value}], one text \"{key}='{value}'\""
+        return f"{several[1]}: several values are a sweep, with -m; {text}."
     key = re.search(r"Could not override '([^']+)'", message)
     return _no_such_key(key[1], config_name) if key else message
 

@@ -1,6 +1,7 @@
 """What an export says of itself, and what it is made from: the run's scores, its data, tests of its checkpoint."""
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -206,15 +207,13 @@ def measured(found: Comparison, price: Price | None) -> dict[str, Any]:
 
 
 def refuse_other_answers(found: Comparison, tolerance: float, path: Path) -> None:
-    """Refuse an export that answers otherwise than torch does; its file is removed.
+    """Refuse an export that answers otherwise than torch does; its folder of work is removed.
 
     Raises:
         FERError: Saying how large the difference is.
     """
     if not found.difference <= tolerance:  # NaN is refused too
-        for part in export.parts(path):
-            part.unlink(missing_ok=True)
-        (path.parent / export.FILE).unlink(missing_ok=True)  # so that the folder can be used again
+        shutil.rmtree(path.parent, ignore_errors=True)
         raise FERError(
             f"the export differs from torch by up to {found.difference:.1e} in probability; allowed are "
             f"{tolerance:.0e} (tolerance=). It was not kept."

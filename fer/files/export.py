@@ -1,5 +1,6 @@
 """``config.json`` of an exported model: all that its file of weights or its graph does not say by itself."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from fer.files.home import expanded
 from fer.files.text import read_json, write_json
 
 FILE = "config.json"
+UNFINISHED = "unfinished"
+"""The folder in an export's folder in which it is written until it has been compared with the model."""
 KIND = "fer-export"
 FORMAT = 1
 NAMES = {
@@ -35,6 +38,18 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
     """
     sums = {part.name: sha256(part) for part in parts(folder / content["file"]) if part.is_file()}
     write_json(folder / FILE, {"kind": KIND, "format": FORMAT, **content, "sha256": sums})
+
+
+def finish(work: Path, folder: Path) -> None:
+    """Let an export take its place, its description last: without that it is none.
+
+    Args:
+        work: Where it was written, in ``folder``; removed.
+        folder: The export's folder.
+    """
+    for part in sorted(work.iterdir(), key=lambda part: part.name == FILE):
+        os.replace(part, folder / part.name)
+    work.rmdir()
 
 
 def check_sums(folder: Path, content: Mapping[str, Any], said: str) -> None:

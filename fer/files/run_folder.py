@@ -25,7 +25,7 @@ from fer.files.atomic import writing
 from fer.files.home import expanded
 from fer.files.text import read_text
 
-CONFIG, ENVIRONMENT, FAILURE = "config.yaml", "environment.jsonl", "error.txt"
+CONFIG, ENVIRONMENT, FAILURE, BEST = "config.yaml", "environment.jsonl", "error.txt", "checkpoints/best.ckpt"
 REPEATS = ("seed", "data.fold")
 """Runs that differ in these keys alone repeat one another: their scores have a mean and a deviation."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -90,6 +90,21 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError("it is no YAML mapping")
     return config
+
+
+def no_checkpoint(path: Path, key: str = "ckpt") -> str:
+    """Say that there is no checkpoint, and where there are some.
+
+    Args:
+        path: What was named, or the file that was looked for in it.
+        key: The option that names it.
+    """
+    folder = path.parent.parent if path.suffix == ".ckpt" else path
+    runs = [file.parent.parent for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}/{BEST}")]
+    if runs:
+        newest = max(runs, key=lambda run: (run / BEST).stat().st_mtime)
+        return f"{key}={folder}: is no run. It holds {len(runs)}; name one, such as the newest: {newest}"
+    return f"{key}={path}: no such file. A run keeps best.ckpt and last.ckpt in its checkpoints folder."
 
 
 def checkpoint_mark(path: str | Path) -> str | None:

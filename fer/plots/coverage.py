@@ -39,11 +39,13 @@ def coverage_figure(
     for part in found["coverage"]:
         if part["accuracy"] is None or part["coverage"] * len(labels) < _FEWEST:
             continue
-        axes.plot(part["coverage"], part["accuracy"], "o", color="tab:blue", markersize=5)
+        axes.plot(part["coverage"], part["accuracy"], "o", color="tab:blue", markersize=5, clip_on=False)
         word = "all" if part["min_confidence"] == 0 else f"{part['min_confidence']:g}"
-        axes.annotate(word, (part["coverage"], part["accuracy"]), (4, 5), textcoords="offset points", fontsize=8)
+        axes.annotate(
+            word, (part["coverage"], part["accuracy"]), (-4, 6), textcoords="offset points", fontsize=8, ha="right"
+        )
     low = float(accuracy[_FEWEST - 1 :].min()) if len(accuracy) >= _FEWEST else 0.0
-    axes.set(xlim=(0, 1.08), ylim=(max(0.0, low - 0.08), 1.02), ylabel="accuracy of the decided images")
+    axes.set(xlim=(0, 1.0), ylim=(max(0.0, low - 0.08), 1.02), ylabel="accuracy of the decided images")
     axes.set_xlabel("share of the images that is decided; numbers: min_confidence")
     axes.grid(alpha=0.3)
     return figure

@@ -111,7 +111,10 @@ def reliability_figure(
     upper.bar(middles[some], accuracy, 0.9 / bins, color="tab:blue", alpha=0.25)
     bars = np.maximum(0, [accuracy - low, high - accuracy])
     label = "this model, 95 % interval"
-    upper.errorbar(mean, accuracy, bars, color="tab:blue", marker="o", markersize=4, capsize=3, label=label)
+    upper.errorbar(mean, accuracy, bars, color="tab:blue", marker="o", markersize=4, capsize=3, ls="none", label=label)
+    across = np.full((2, bins), np.nan)
+    across[:, some] = mean, accuracy
+    upper.plot(*across, color="tab:blue")  # with gaps where nothing is drawn
     upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
     upper.legend(fontsize=8, loc="upper left")
     lower.bar(middles, count, 0.9 / bins, color=np.where(some, "tab:grey", "lightgrey"))

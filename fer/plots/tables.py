@@ -91,7 +91,7 @@ def _sized(
     result, names, sizes = [], [], []
     for number, (name, *cells) in enumerate(columns):
         most = max(16, other if number else first)
-        cells = [shortened(value, most) for value in cells] if number else _told_apart(cells, most)
+        cells = [shortened(value, most) for value in cells] if number else told_apart(cells, most)
         room = max([cell_len(value) for value in cells], default=0)
         names.append(_wrapped(name if "\n" in name else shortened(name, 2 * most), max(room, least)))
         sizes.append(max(room, *(cell_len(line) for line in names[-1].split("\n"))))
@@ -99,9 +99,9 @@ def _sized(
     return result, names, sizes
 
 
-def _told_apart(names: Sequence[str], length: int) -> list[str]:
-    """Shorten names, but not so much that two become one, unless they take up half as much again."""
-    for most in range(length, length * 3 // 2):
+def told_apart(names: Sequence[str], length: int) -> list[str]:
+    """Shorten names, but not so much that two become one, unless they take up twice as much."""
+    for most in range(length, length * 2):
         short = [shortened(name, most) for name in names]
         if len(set(short)) == len(set(names)):
             return short

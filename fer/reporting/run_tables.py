@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fer.data.corruptions import KINDS
 from fer.files.history import at_epoch
-from fer.plots.tables import NOTHING, shortened
+from fer.plots.tables import NOTHING, told_apart
 from fer.reporting.experiments import choices_of, differing, told
 from fer.reporting.runs import Group, Run
 from fer.scores.protocol import leak_line
@@ -219,7 +219,7 @@ def lead_lines(table: ScoreTable, longest: int | None = None) -> list[str]:
             continue
         (first, words), (second, others) = sorted(scored, key=lambda one: one[0].rank)[:2]
         names = [" ".join(filter(None, one[:-1] if "runs" in table.words else one[:1])) for one in (words, others)]
-        names = [shortened(name, longest or len(name)) for name in names]
+        names = told_apart(names, longest) if longest else names
         if first.number == second.number:
             same = f"have the same score to the digits shown ({first.number})"
             lines.append(f"{column}: {names[0]} and {names[1]} {same}.")

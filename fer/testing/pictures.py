@@ -34,13 +34,15 @@ def draw(
         cam: Explains the mistakes; None if they are not to be explained.
     """
     from fer.plots import figures
+    from fer.plots.class_table import said_of_tta
     from fer.plots.coverage import coverage_figure
     from fer.testing import mistakes
 
     classes = space.classes
     scores, stamp, p = metrics["test"], metrics["stamp"], answers.probabilities
-    title = f"{datamodule.name} {answers.split} · n {scores['n']:,} · accuracy {scores['accuracy']:.3f}"
-    title = f"{run_name(Path(metrics['checkpoint']))}\n{title}"
+    said = f"accuracy {scores['accuracy']:.3f}{said_of_tta(metrics['tta'])}"
+    what = f"{datamodule.name} {answers.split} · n {scores['n']:,} · {said}"
+    title = f"{run_name(Path(metrics['checkpoint']))}\n{what}"
     confusion = np.array(scores["confusion"])
     figures.save(figures.confusion_figure(confusion, classes, title, stamp), run / "confusion.png")
     reliability = figures.reliability_figure(p, answers.labels, scores["ece"], CALIBRATION_BINS, title, stamp)

@@ -42,9 +42,8 @@ def print_tables(metrics: Mapping[str, Any], run: Path) -> None:
         ]
         tables += fitted(f"by {attribute}", [attribute, *header], lines, WIDTH)
     found = metrics[calibration.KEY]
-    word = (
-        f"calibration error {found['ece']:.3f}, {found['ece_calibrated']:.3f} at temperature {found['temperature']:g}"
-    )
+    calm = f"{found['ece_calibrated']:.3f} with temperature {found['temperature']:g}"
+    word = f"calibration error {found['ece']:.3f}, and {calm}"
     tables += fitted(word, ["probability", "decided", "accuracy"], calibration.rows(found), WIDTH)
     if "corruptions" in metrics:
         tables += robustness.tables(metrics["corruptions"], metrics["test"]["accuracy"])

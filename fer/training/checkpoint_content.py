@@ -13,6 +13,7 @@ from fer.config import moved
 from fer.config.plain_data import check_plain
 from fer.data.fingerprints import fingerprints
 from fer.errors import ConfigError, FERError
+from fer.files.run_folder import no_checkpoint
 from fer.models.preprocessing import Preprocessing
 from fer.scores import seen_images
 
@@ -42,7 +43,7 @@ def load_checkpoint(path: str | Path, key: str = "ckpt") -> dict[str, Any]:
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
     if not path.is_file():
-        raise FERError(f"{key}={path}: no such file. A run keeps best.ckpt and last.ckpt in its checkpoints folder.")
+        raise FERError(no_checkpoint(path, key))
     try:
         _check_whole(path)
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -75,6 +76,8 @@ def _way_out(path: Path) -> str:
         except (OSError, zipfile.BadZipFile, _Damaged, NotImplementedError, RuntimeError, EOFError):
             continue
         return f"{other} is whole; to go on from it: ckpt={other}"
+    if path.parent.name != "checkpoints":
+        return "Is it a run's checkpoint?"
     return "No other checkpoint beside it is whole: the run has to be started anew, in another folder."
 
 

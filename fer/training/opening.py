@@ -1,6 +1,7 @@
 """The start of a run: its folder is made this process's own, and what is about to be trained is said."""
 
 import logging
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ def open_run(run: Path, config: Mapping[str, Any], parent: Mapping[str, Any] | N
     # A run without a checkpoint may be begun again: by resume=, or by a sweep, which has compared its job with it.
     again = HydraConfig.get().output_subdir is None or HydraConfig.get().mode == RunMode.MULTIRUN
     if any((run / "checkpoints").glob("*.ckpt")) or (not again and (run / run_record.FILE).exists()):
-        raise ConfigError(f"output_dir={run} already holds a run. Go on with it by resume={run}, or choose another.")
+        raise ConfigError(
+            f"output_dir={run} already holds a run. Go on with it by {shlex.quote(f'resume={run}')}, or choose another."
+        )
     (run / run_folder.ENVIRONMENT).unlink(missing_ok=True)
     began_with = {} if parent is None else {"parent": dict(parent)}
     run_folder.write(run, config, environment.describe() | began_with)

@@ -18,6 +18,7 @@ from fer.files.metrics import Dataset
 from fer.files.predictions import Predictions
 from fer.training.precision import settle
 from fer.training.progress import ScoringProgress
+from fer.training.stopping import EndScoringOnSignal
 
 _SAMPLED = 2**26  # bytes of a dataset's images by which it is known again
 
@@ -36,7 +37,7 @@ def scorer(run: Path, accelerator: str, precision: str, show_bar: bool, device: 
     return pl.Trainer(
         accelerator=accelerator, devices=devices, precision=settle(precision, accelerator), logger=False,  # type: ignore[arg-type]
         enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-        callbacks=[ScoringProgress(show_bar)], default_root_dir=str(run),
+        callbacks=[ScoringProgress(show_bar), EndScoringOnSignal()], default_root_dir=str(run),
         plugins=[LightningEnvironment()],  # whatever started this process and others
     )  # fmt: skip
 

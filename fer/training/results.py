@@ -117,7 +117,8 @@ def write(
     metrics = metrics_file.write(run / metrics_file.FILE, "training", content)
     final = predictions[-1]  # test where there is one, else val
     accuracy = metrics[final.split]["accuracy"]
-    title = f"{run_name(run)}\n{summary['data']} {final.split} · n {len(final.labels):,} · accuracy {accuracy:.3f}"
+    said = f"accuracy {accuracy:.3f}{said_of_tta(summary['tta'])}"
+    title = f"{run_name(run)}\n{summary['data']} {final.split} · n {len(final.labels):,} · {said}"
     confusion = np.array(metrics[final.split]["confusion"])
     figure = figures.confusion_figure(confusion, classes, title=title, stamp=summary["stamp"])
     figures.save(figure, run / "confusion.png")

@@ -1,4 +1,4 @@
-"""Callbacks that end a training early: a poor trial of a sweep, and a signal."""
+"""Callbacks that end a training early, for want of progress, as a sweep's poor trial, or on a signal, and a scoring."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from fer import compat
-from fer.errors import Interrupted
+from fer.errors import Interrupted, ScoringInterrupted
 from fer.training import launch
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,36 @@ class OptunaPruning(pl.Callback):
         """End at once where the trial was pruned, unless it is trained on outside its sweep."""
         if trainer.strategy.broadcast(self.pruned and self.trial is not None):
             trainer.should_stop = True
+
+
+class EndScoringOnSignal(pl.Callback):
+    """On Ctrl-C or SIGTERM, end a scoring at once: Lightning's trainer would end without a word, or go on."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Catch the signals."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, _end_scoring)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the handlers back that stood before."""
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Put the handlers back that stood before."""
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
+def _end_scoring(number: int, frame: Any) -> None:
+    raise ScoringInterrupted(number)
 
 
 class StopOnSignal(pl.Callback):

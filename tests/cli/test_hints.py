@@ -57,6 +57,10 @@ def test_flags_of_hydra_and_choices_of_none_pass() -> None:
         ("Could not override 'batch_size'.", "Did you mean 'data.batch_size'?"),
         ("Could not override 'root'.", "Did you mean 'data.root'?"),
         ("Could not override 'data.batch_size'.", "One that is to be new in it is written +data.batch_size.<key>=..."),
+        (
+            "Ambiguous value for argument 'data.classes=happy,sad'\n1. To use it as a list, use key=[value1,value2]",
+            "data.classes=happy,sad: several values are a sweep, with -m; one list is data.classes=[happy,sad]",
+        ),
         ("Could not override 'nonsense'.", "nonsense: there is no such key."),
         ("In 'train': Could not load 'callbacks/emma'.\n\nConfig search path:", "callbacks=emma: no such option. Did"),
         (

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -112,6 +113,24 @@ def test_an_export_that_answers_otherwise_is_refused(
     assert "differs from torch by up to" in capsys.readouterr().err
     assert not (tmp_path / "wrong" / "model.onnx").exists()
     assert not (tmp_path / "wrong" / "config.json").exists()  # the folder can be used again
+    assert not (tmp_path / "wrong" / "unfinished").exists()
+
+
+def test_an_export_that_was_stopped_before_it_was_compared_is_none(
+    run: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(checks, "compare", lambda *given: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(SystemExit) as ended:
+            run_here("fer.export", f"ckpt={run}", "images=20", name="cut")
+    assert ended.value.code == 130
+    write_image(tmp_path / "a.png", PICTURES[1])
+    with pytest.raises(SystemExit):
+        run_here("fer.predict", "ckpt=cut", "source=a.png", name="answers")
+    assert "ckpt=cut" in capsys.readouterr().err
+    run_here("fer.export", f"ckpt={run}", "images=20", name="cut")
+    assert {path.name for path in (tmp_path / "cut").iterdir()} >= {"model.onnx", "config.json", "README.md"}
+    assert not (tmp_path / "cut" / "unfinished").exists()
 
 
 def test_safetensors_and_a_damaged_folder(run: Path, run_here: Run, tmp_path: Path) -> None:

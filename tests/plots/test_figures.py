@@ -39,6 +39,15 @@ def test_bins_of_few_samples_are_not_drawn_and_the_others_have_intervals() -> No
     np.testing.assert_allclose([low[0], high[0]], [0.529, 0.978], atol=1e-3)  # as R's prop.test(correct=FALSE)
 
 
+def test_no_line_joins_bins_across_one_that_is_not_drawn() -> None:
+    sure = [[0.95, 0.05]] * 8 + [[0.75, 0.25]] * 2 + [[0.55, 0.45]] * 8
+    figure = figures.reliability_figure(np.array(sure, np.float32), np.zeros(18, int), 0.1, 10)
+    (line,) = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 10]
+    assert np.isfinite(line.get_ydata()).tolist() == [False] * 5 + [True, False, False, False, True]
+    (drawn,) = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    assert drawn.get_linestyle() == "None"
+
+
 def test_the_best_jobs_are_the_darkest() -> None:
     axes = [make_axis("optimizer.lr", ["0.1", "0.2", "0.3"])]
     for monitor, best in (("val/accuracy", 2), ("val/loss", 0)):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fer.plots.class_table import class_table
-from fer.plots.tables import fitted, rounded, shortened, tell
+from fer.plots.tables import fitted, rounded, shortened, tell, told_apart
 
 
 def shown(width: int, *args: object, **options: object) -> str:
@@ -35,6 +35,13 @@ def test_every_number_is_whole_at_every_width(width: int, label: str, choice: st
     if width == 200:
         assert label in text
         assert choice in text
+
+
+def test_names_stay_apart() -> None:
+    names = [f"optimizer={name} data.split_seed=None lr=0.01" for name in ("sgd", "adamw")]
+    short = told_apart(names, 26)
+    assert short[0] != short[1]
+    assert max(map(len, short)) < 52
 
 
 def test_numbers_stand_below_one_another() -> None:

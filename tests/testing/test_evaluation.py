@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from sklearn import metrics as sk
 
 from fer.datasets.synthetic import Synthetic
 from fer.errors import ConfigError
+from fer.plots import figures
+from fer.training.progress import ScoringProgress
 
 Here = Callable[..., Path]
 CPU = ("accelerator=cpu", "progress=false")
@@ -149,6 +152,37 @@ def test_what_is_not_held_out_is_stamped(
         assert found["clean"]["n"] == found["test"]["n"] - seen > 0
     assert not (out / "mistakes.png").exists()
     assert "accuracy_95" not in read(out)["test"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_scoring_at_once(
+    trained: Path, run_here: Here, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before = signal.getsignal(number)
+    monkeypatch.setattr(ScoringProgress, "on_predict_batch_end", lambda *given: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as ended:
+        run_here("fer.test", f"ckpt={trained}", *CPU, name="cut")
+    assert ended.value.code == 128 + number
+    assert capfd.readouterr().err.endswith("interrupted\n")
+    assert signal.getsignal(number) == before
+
+
+def test_figures_say_which_test_time_augmentation_they_are_of(
+    trained: Path, run_here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = {}
+    monkeypatch.setattr(figures, "save", lambda figure, path, **how: titles.update({path.name: figure.get_suptitle()}))
+    run_here("fer.test", f"ckpt={trained}", "tta=flip", *CPU)
+    assert {"confusion.png", "reliability.png", "coverage.png", "mistakes.png"} <= titles.keys()
+    assert all("; scores with tta=flip" in title for title in titles.values()), titles
+
+
+def test_a_folder_of_runs_is_no_checkpoint_but_names_them(
+    trained: Path, run_here: Here, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_here("fer.test", f"ckpt={trained.parent}", *CPU, name="none")
+    assert f"is no run. It holds 1; name one, such as the newest: {trained}" in capfd.readouterr().err
 
 
 def test_selecting_on_test_is_possible_and_stamped_everywhere(
