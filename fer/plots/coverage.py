@@ -12,6 +12,7 @@ from fer.plots.figures import write_stamp
 from fer.scores.calibration import curve
 
 _FEWEST = 10  # images of which an accuracy is drawn
+_RIGHT = 0.95  # share from which on a number would stand beyond the axes
 
 
 def coverage_figure(
@@ -41,9 +42,10 @@ def coverage_figure(
             continue
         axes.plot(part["coverage"], part["accuracy"], "o", color="tab:blue", markersize=5, clip_on=False)
         word = "all" if part["min_confidence"] == 0 else f"{part['min_confidence']:g}"
-        axes.annotate(
-            word, (part["coverage"], part["accuracy"]), (-4, 6), textcoords="offset points", fontsize=8, ha="right"
-        )
+        # Beside the curve, which falls from left to right, and within the axes.
+        beside, side = ((-6, -11), "right") if part["coverage"] > _RIGHT else ((4, 4), "left")
+        at = (part["coverage"], part["accuracy"])
+        axes.annotate(word, at, beside, textcoords="offset points", fontsize=8, horizontalalignment=side)
     low = float(accuracy[_FEWEST - 1 :].min()) if len(accuracy) >= _FEWEST else 0.0
     axes.set(xlim=(0, 1.0), ylim=(max(0.0, low - 0.08), 1.02), ylabel="accuracy of the decided images")
     axes.set_xlabel("share of the images that is decided; numbers: min_confidence")

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from fer.plots.tables import shortened
 from fer.scores.registry import lower_is_better
 
+_LABEL = 0.04  # height of a label, of the axis
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -93,7 +95,7 @@ def parallel_coordinates_figure(axes: Sequence[Axis], score: Axis) -> Figure:
         plot.plot(places, color=colours(0.1 + 0.9 * good[job]), linewidth=1 + 1.5 * good[job], alpha=0.9)
     for position, scale in enumerate(scales):
         plot.axvline(position, color="black", linewidth=0.8)
-        for place, label in scale.ticks:
+        for place, label in _apart(scale.ticks):
             plot.annotate(
                 shortened(label, 16), (position, place), (4, 0), textcoords="offset points", va="center", fontsize=8,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
@@ -103,6 +105,15 @@ def parallel_coordinates_figure(axes: Sequence[Axis], score: Axis) -> Figure:
     plot.set_title(f"{len(good)} jobs; the best are darkest", fontsize=11)
     plot.spines[:].set_visible(False)
     return figure
+
+
+def _apart(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Return the ticks whose labels do not cover one another, from the top."""
+    kept: list[tuple[float, str]] = []
+    for place, label in sorted(ticks, reverse=True):
+        if not kept or kept[-1][0] - place >= _LABEL:
+            kept.append((place, label))
+    return kept
 
 
 def importance_figure(importances: Mapping[str, float], title: str) -> Figure:

@@ -26,7 +26,7 @@ def lr_range_figure(
     axes.plot(rates, smoothed, color="tab:blue", label="smoothed")
     if suggestion is not None:
         axes.axvline(suggestion, color="tab:orange", linestyle="--", label=f"suggestion: {suggestion:.1e}")
-    low, high = min(smoothed), max(smoothed[: len(smoothed) // 2])
+    low, high = min(*losses, *smoothed), max(smoothed[: len(smoothed) // 2])
     axes.set_ylim(low - 0.15 * (high - low) - 0.02, high + 0.6 * (high - low) + 0.05)  # the rise at the end leaves it
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
     axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:.0e}")  # Matplotlib's own is a formula

@@ -1,5 +1,7 @@
 """What the figures show, read from their own objects; how they look is for a person to see."""
 
+from dataclasses import replace
+
 import numpy as np
 from matplotlib.colors import to_rgb
 
@@ -46,6 +48,17 @@ def test_no_line_joins_bins_across_one_that_is_not_drawn() -> None:
     assert np.isfinite(line.get_ydata()).tolist() == [False] * 5 + [True, False, False, False, True]
     (drawn,) = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     assert drawn.get_linestyle() == "None"
+
+
+def test_labels_of_a_scale_do_not_cover_one_another() -> None:
+    axes = [make_axis("optimizer.lr", ["0.1", "0.2"])]
+    score = make_axis("val/accuracy", ["0.698", "0.712"])
+    close = replace(score, ticks=[(0.0, "0.1"), (0.98, "0.698"), (1.0, "0.712")])
+    plot = parallel_coordinates_figure(axes, close).axes[0]
+    said = [text.get_text() for text in plot.texts]
+    assert "0.712" in said
+    assert "0.1" in said
+    assert "0.698" not in said
 
 
 def test_the_best_jobs_are_the_darkest() -> None:
