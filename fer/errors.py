@@ -72,7 +72,7 @@ class Interrupted(BaseException):
         self._arguments = number, epoch, step, run
         super().__init__(
             f"stopped in epoch {epoch} after step {step}; everything up to there is saved. Go on with:\n"
-            f"  python -m fer.train {shlex.quote(f'resume={run}')}"
+            f"  python -m fer.train resume={shlex.quote(str(run))}"
         )
 
     def __reduce__(self) -> tuple[type["Interrupted"], tuple[int, int, int, Path]]:

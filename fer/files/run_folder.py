@@ -99,12 +99,12 @@ def no_checkpoint(path: Path, key: str = "ckpt") -> str:
         path: What was named, or the file that was looked for in it.
         key: The option that names it.
     """
-    folder = path.parent.parent if path.suffix == ".ckpt" else path
+    folder = path.parent.parent if path.parent.name == "checkpoints" else path
     runs = [file.parent.parent for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}/{BEST}")]
     if runs:
         newest = max(runs, key=lambda run: (run / BEST).stat().st_mtime)
         return f"{key}={folder}: is no run. It holds {len(runs)}; name one, such as the newest: {newest}"
-    return f"{key}={path}: no such file. A run keeps best.ckpt and last.ckpt in its checkpoints folder."
+    return f"{key}={path}: no such file or folder. A run keeps best.ckpt and last.ckpt in its checkpoints folder."
 
 
 def checkpoint_mark(path: str | Path) -> str | None:

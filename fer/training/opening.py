@@ -50,7 +50,7 @@ def open_run(run: Path, config: Mapping[str, Any], parent: Mapping[str, Any] | N
     again = HydraConfig.get().output_subdir is None or HydraConfig.get().mode == RunMode.MULTIRUN
     if any((run / "checkpoints").glob("*.ckpt")) or (not again and (run / run_record.FILE).exists()):
         raise ConfigError(
-            f"output_dir={run} already holds a run. Go on with it by {shlex.quote(f'resume={run}')}, or choose another."
+            f"output_dir={run} already holds a run. Go on with it by resume={shlex.quote(str(run))}, or choose another."
         )
     (run / run_folder.ENVIRONMENT).unlink(missing_ok=True)
     began_with = {} if parent is None else {"parent": dict(parent)}

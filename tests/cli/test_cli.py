@@ -170,12 +170,13 @@ def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(
         )
         for number in numbers
     }  # fmt: skip
-    deadline, waiting = time.monotonic() + 120, set(numbers)
+    deadline, waiting, begun = time.monotonic() + 120, set(numbers), set[signal.Signals]()
     while waiting and time.monotonic() < deadline:
         time.sleep(0.7)  # from an epoch's checkpoint on: well into the next one
-        for number in [one for one in waiting if (tmp_path / one.name / "checkpoints" / "last.ckpt").exists()]:
+        for number in begun & waiting:
             os.killpg(processes[number].pid, number)  # as a terminal does: the loader's workers get it too
             waiting.remove(number)  # and not waited for here: the others would come to their epoch's end
+        begun = {one for one in waiting if (tmp_path / one.name / "checkpoints" / "last.ckpt").exists()}
     printed = {number: process.communicate(timeout=60)[1] for number, process in processes.items()}
     for number, process in processes.items():
         run = tmp_path / number.name
