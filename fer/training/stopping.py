@@ -24,7 +24,18 @@ class EarlyStopping(LightningsEarlyStopping):
     """Lightning's, for runs that go on: what they are given counts, and what was decided stays so.
 
     Lightning's own takes ``patience`` from the checkpoint, and trains on where a run was killed after its last epoch.
+
+    Args:
+        monitor: The score that is watched.
+        check_on_train_epoch_end: Whether it is looked at after each epoch, or each validation; None for the latter
+            if it is a validation score: an epoch that ``trainer.max_steps`` cuts has none of its own.
+        **options: Lightning's other options.
     """
+
+    def __init__(self, monitor: str, check_on_train_epoch_end: bool | None = None, **options: Any) -> None:
+        if check_on_train_epoch_end is None:
+            check_on_train_epoch_end = not monitor.startswith("val/")
+        super().__init__(monitor, check_on_train_epoch_end=check_on_train_epoch_end, **options)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best score and how long ago it was."""
@@ -33,7 +44,7 @@ class EarlyStopping(LightningsEarlyStopping):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """End at once where the last epoch was the last one of patience."""
         if 0 < self.wait_count >= self.patience:
-            log.info("early stopping had ended this run; more patience than %d epochs goes on with it.", self.patience)
+            log.info("early stopping had ended this run; more patience than %d goes on with it.", self.patience)
             trainer.should_stop = True
 
 

@@ -158,6 +158,12 @@ def test_an_epoch_that_max_steps_cut_counts_for_nothing(train_here: Train) -> No
     assert [row["epoch"] for row in rows] == ["1", "2"]
 
 
+def test_a_training_score_can_stop_a_run(train_here: Train) -> None:
+    watched = ("callbacks.early_stopping.monitor=train/loss", "callbacks.early_stopping.mode=min")
+    run = train_here(*STOPS, *watched, "callbacks.early_stopping.min_delta=9")
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 2
+
+
 class Stop(pl.Callback):
     """Ends the run by a signal in a step.
 
