@@ -45,6 +45,7 @@ def train(cfg: "DictConfig") -> float | None:
         from fer.training import (
             calibration,
             features,
+            heap,
             launch,
             opening,
             parent,
@@ -77,6 +78,7 @@ def train(cfg: "DictConfig") -> float | None:
         config["data"]["batch_size"] = 1  # until it is found
     first = not launch.is_child()
     environment.quieten(first)
+    heap.keep_freed_memory()
     config["trainer"]["precision"] = precision.settle(config["trainer"]["precision"], config["trainer"]["accelerator"])
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     resumed = load_checkpoint(config["ckpt"]) if config["ckpt"] else None
