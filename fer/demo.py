@@ -50,7 +50,7 @@ _NO_MODEL = """\
 ckpt: which model? Name a run: python -m fer.demo ckpt=outputs/<name>/<time>
   There is none yet? In a checkout, 'make demo' trains one on drawn faces and opens the page. Or train first:
     python -m fer.train                                                            drawn faces, to see how it goes
-    python -m fer.train experiment=fer2013_deep data=fer2013 data.root=<folder>    FER2013 (research only), ten minutes
+    python -m fer.train experiment=fer2013_silu data=fer2013 data.root=<folder>    FER2013 (research only), ten minutes
     python -m fer.train data=folder data.root=<folder>                             a folder of photographs an emotion"""
 
 

@@ -48,6 +48,8 @@ def export(cfg: "DictConfig") -> None:
 
     folder = Path(config["output_dir"])
     run_folder.refuse_used(folder, export_file.FILE)
+    if (folder / "checkpoints").is_dir():
+        raise ConfigError(f"output_dir={folder}: is a run's folder. Say one in it: output_dir={folder}/export")
     environment.quieten(first=True)
     formats.quieten()
 
@@ -85,9 +87,14 @@ def export(cfg: "DictConfig") -> None:
     price = None
     if config["int8"]:
         with step("calibrating for 8 bits"):
-            price = int8.replace_by(path, datamodule, ExportedNetwork(folder), config["max_drop"])
-            exported = checks.of(ExportedNetwork(folder))
-            found = checks.compare(reference, exported, images, rows, module.preprocess.image_size)
+            work.mkdir()
+            smaller = work / path.name
+            price = int8.measured(path, smaller, datamodule, config["max_drop"])
+            export_file.write(work, description | record.measured(found, price))
+            found = checks.compare(
+                reference, checks.of(ExportedNetwork(work)), images, rows, module.preprocess.image_size
+            )
+            export_file.finish(work, folder)
     export_file.write(folder, description | record.measured(found, price))
     where = f"{hub.PREFIX}{config['push']}" if config["push"] else folder.name
     card.write(folder, description | record.measured(found, price), metrics, tests, found, where)

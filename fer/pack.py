@@ -32,8 +32,8 @@ def pack(cfg: "DictConfig") -> None:
     from fer.data.cache_lock import alone
     from fer.packing import telling, writing
 
-    for key in ("refine", "select_on_test"):
-        if config["data"].get(key):
+    for key in ("refine", "select_on_test", "fold"):
+        if (value := config["data"].get(key)) is not None and value is not False:
             raise ConfigError(f"data.{key}: says how to train and not what to pack. Say it with data=shards.")
     to, root = Path(config["to"]).expanduser(), config["data"].get("root")
     if root is not None and Path(root).expanduser().resolve() in (to.resolve(), *to.resolve().parents):

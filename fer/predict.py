@@ -31,6 +31,7 @@ def predict(cfg: "DictConfig") -> None:
     from fer.files import hub, run_lock
     from fer.framing.detectors import build_detector
     from fer.predicting import explaining, sources, workers
+    from fer.predicting.record import ROWS
 
     config = settled(cfg)
     run = Path(config["output_dir"])
@@ -40,6 +41,10 @@ def predict(cfg: "DictConfig") -> None:
         raise ConfigError(f"explain=true: is for pictures, and source={config['source']} holds none.")
     if config["workers"] is not None:
         workers.check(config, files)
+    if number is not None and (run / ROWS).exists():
+        raise ConfigError(
+            f"output_dir={run} already holds a prediction, and a camera sees no two alike. Choose another."
+        )
     if number is not None:
         sources.open_video(number).release()
     elif files and files.single and files.videos:
@@ -76,12 +81,21 @@ def _recipe(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what decides the predictions: with another recipe they are not gone on with."""
     from fer.files import run_folder
 
-    recipe = {key: config[key] for key in ("source", "detector", "tta", "margin", "min_confidence")}
+    recipe: dict[str, Any] = {"source": _absolute(config["source"])}
+    recipe |= {key: config[key] for key in ("detector", "tta", "margin", "min_confidence")}
     recipe |= {key: config[key] for key in ("detect_every", "smooth", "seconds")}
     # What was predicted before there were these keys does not hold them.
     recipe |= {"explain": True} if config["explain"] else {}
     recipe |= {"hub": config["hub"]} if config["hub"] else {}  # with the commit
     return recipe | {"checkpoint_mark": run_folder.checkpoint_mark(config["ckpt"])}
+
+
+def _absolute(source: object) -> str:
+    """Return a source as any folder would name it: relative, it may mean other files in each."""
+    from fer.files.home import expanded
+    from fer.predicting.sources import camera
+
+    return str(source) if camera(str(source)) is not None else str(expanded(str(source)).absolute())
 
 
 _MISSING = {
@@ -90,7 +104,7 @@ _MISSING = {
         "  There is none yet? Train one first. On the drawn faces, to see how it goes (two to three minutes):\n"
         "    python -m fer.train\n"
         "  On FER2013 (research only, ten minutes on two CPU cores): python -m fer.train "
-        "experiment=fer2013_deep data.root=<folder>\n"
+        "experiment=fer2013_silu data.root=<folder>\n"
         "  On photographs of your own, a folder for each emotion: python -m fer.train data=folder data.root=<folder>"
     ),
     "source": (

@@ -9,6 +9,7 @@ The probabilities must come from a model that was not fitted to the sample: a ru
 :func:`fer.auditing.out_of_fold.out_of_fold`. A better model finds wrong labels better.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import numpy.typing as npt
 from fer.data.samples import Samples
 from fer.errors import ConfigError, DatasetError
 from fer.files import predictions
+
+log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -101,17 +104,34 @@ def read_probabilities(path: Path, samples: Samples) -> Floats:
     """
     if not path.is_file():
         raise ConfigError(f"probabilities={path}: no such file. A run and a test leave one, predictions.csv.")
+    fitted = 0
     row_of = {name: row for row, name in enumerate(samples.ids.tolist())}
     probabilities = np.full((len(samples), len(samples.classes)), np.nan, dtype=np.float32)
     try:
+        seen = predictions.fitted_to(path)
         for line, sample, values in predictions.read_probabilities(path, samples.classes):
             if values is None:
                 columns = ", ".join(f"p_{name}" for name in samples.classes)
                 raise DatasetError(f"{path}:{line}: {columns} are not all numbers from 0 to 1.")
-            if (known := row_of.get(sample)) is not None:
+            if (known := row_of.get(sample)) is None:
+                continue
+            if sample in seen:
+                fitted += 1
+            else:
                 probabilities[known] = values
     except ValueError as error:
         raise ConfigError(f"probabilities={path}: {error}.") from error
+    if fitted:
+        log.warning(
+            "probabilities=%s: %s images were in its model's training, which is no judge of their labels; they are "
+            "left out.",
+            path, f"{fitted:,}",
+        )  # fmt: skip
+    if fitted and np.isnan(probabilities).all():
+        raise ConfigError(
+            f"probabilities={path}: its model was fitted to all images of this dataset that are in it. Leave it out: "
+            f"the audit then fits classifiers that have not seen the images that they judge."
+        )
     if np.isnan(probabilities).all():
         raise ConfigError(
             f"probabilities={path}: none of its ids is a sample of this dataset, whose ids look like "

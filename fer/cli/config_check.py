@@ -143,6 +143,11 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
             f"optimizer.name={values['optimizer.name']}: FSDP flattens the matrices that it makes orthogonal. Use "
             f"another optimiser, or trainer.strategy=ddp."
         )
+    if sharded and any(key.startswith("callbacks.ema.") for key in values):
+        problems.append(
+            "callbacks.ema: averages whole weights, which FSDP cuts into pieces. Leave it out (callbacks.ema=null), or "
+            "use trainer.strategy=ddp."
+        )
     if values.get("trainer.strategy.use_orig_params") is False:
         problems.append(
             "trainer.strategy.use_orig_params=false: weights that FSDP flattens into one tensor cannot each have "

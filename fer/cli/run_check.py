@@ -169,6 +169,11 @@ def refuse_too_short(trainer: Mapping[str, Any], train: int, val: int) -> None:
     within = epoch if interval is None else interval if isinstance(interval, int) else max(1, int(epoch * interval))
     first = (((every or 1) - 1) * epoch) + within
     steps_per_epoch = -(-epoch // (accumulated := trainer.get("accumulate_grad_batches") or 1))
+    if accumulated > epoch:
+        raise ConfigError(
+            f"trainer.accumulate_grad_batches={accumulated}: an epoch has {epoch} batches, whose gradients would be "
+            f"divided by {accumulated}. Say at most {epoch}."
+        )
     most, epochs = trainer.get("max_steps") or -1, trainer.get("max_epochs") or -1
     if 0 < epochs * epoch < first:
         raise ConfigError(
@@ -209,8 +214,8 @@ def _refuse_other_weights(trainer: Mapping[str, Any], epoch: int, within: int) -
         )
 
 
-def _limited(batches: int, limit: float) -> int:
-    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+def _limited(batches: int, limit: float | None) -> int:
+    return min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
 
 
 def _steps(batches: int, epoch: int, accumulated: int) -> int:

@@ -23,7 +23,8 @@ from fer.files.run_folder import FAILURE, REPEATS
 
 _DECIDES = (
     "data", "transforms", "mixup", "model", "optimizer", "scheduler", "loss", "monitor", "seed", "tta", "max_epochs",
-    "max_steps", "accumulate_grad_batches", "gradient_clip_val",
+    "max_steps", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches",
+    "callbacks", "teacher", "teacher_weight", "teacher_temperature", "init",
 )  # fmt: skip
 _MAY_DIFFER = ("data.num_workers", "data.cache_dir")
 _folder: Path | None = None
@@ -154,7 +155,7 @@ def _refuse_changed(run: Path, cfg: DictConfig) -> None:
     was, is_now = (
         flat({key: {**config["trainer"], **config}.get(key) for key in _DECIDES}) for config in (before, now)
     )
-    keys = [key for key in {**was, **is_now} if key not in _MAY_DIFFER]
+    keys = [key for key in {**was, **is_now} if key not in _MAY_DIFFER and not key.endswith(".dirpath")]
     if cfg.init is not None:  # from whose run data.image_size and the like may come
         keys = [key for key in keys if not key.startswith("data.")]
     if changed := [key for key in keys if is_now.get(key) != was.get(key)]:

@@ -39,7 +39,7 @@ def collect(folder: Path) -> list[dict[str, Any]]:
             "overrides": dict(o.partition("=")[::2] for o in overrides),
             "folder": job,
         }
-        if (job / metrics.FILE).exists():
+        if (job / metrics.FILE).exists() and not _refused_since(job):
             try:
                 row |= _scored(job)
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -59,6 +59,11 @@ def collect(folder: Path) -> list[dict[str, Any]]:
         rows,
         key=lambda row: float("inf") if "score" not in row else row["score"] * (1 if lowest_first else -1),
     )
+
+
+def _refused_since(job: Path) -> bool:
+    """Say whether a test's folder holds the scores of another command's job: this one's was refused."""
+    return (job / FAILURE).is_file() and not (job / run_record.FILE).exists()
 
 
 def monitors(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -100,7 +105,9 @@ def _scored_on(job: Path) -> str:
     try:
         with (job / predictions.FILE).open(newline="", encoding="utf-8") as file:
             columns, table = read_csv(file)
-            rows = sorted((row["id"], row["label"]) for row in table if row["split"] == "val")
+            read = [(row["split"], row["id"], row["label"]) for row in table]
+        split = "val" if any(row[0] == "val" for row in read) else "test"  # what chose, with data.select_on_test
+        rows = sorted(row for row in read if row[0] == split)
     except (OSError, ValueError, KeyError, csv.Error):
         return ""
     return hashlib.blake2b(repr((columns, rows)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -67,6 +67,10 @@ _PACKAGES = {
 }
 
 
+_TRUST_FOLDERS = ("test", "ensemble", "export")
+"""Commands that may be told to build what somebody else's run folder names, by ``trust=true``."""
+
+
 def wrong_values(config: Mapping[str, Any], primary: Path) -> list[str]:
     """Name every key that is missing or unknown, and every value of a wrong type or out of range.
 
@@ -76,7 +80,7 @@ def wrong_values(config: Mapping[str, Any], primary: Path) -> list[str]:
     """
     own = _read(primary)
     training = primary.stem == "train"
-    problems = _of_command(config, own, GROUPS if training else ("data", "against"), training)
+    problems = _of_command(config, own, GROUPS if training else ("data", "against"), primary.stem)
     for key in GROUPS if training else ("data", "against"):
         node = config.get(key)
         if node is None:
@@ -98,10 +102,9 @@ def _read(primary: Path) -> dict[str, Any]:
     return own
 
 
-def _of_command(
-    config: Mapping[str, Any], own: Mapping[str, Any], groups: Collection[str], training: bool
-) -> list[str]:
+def _of_command(config: Mapping[str, Any], own: Mapping[str, Any], groups: Collection[str], command: str) -> list[str]:
     """Check the keys that stand in no group."""
+    training = command == "train"
     known = [key for key in own if key not in ("defaults", "hydra")]
     problems = []
     for key in [*known, *(groups if training else ())]:
@@ -116,6 +119,8 @@ def _of_command(
             continue
         needed = own[key] == "???"
         annotation = rule(key).annotation or _type_of(own[key])
+        if key == "trust" and command in _TRUST_FOLDERS:
+            annotation = "bool | Sequence[str]"
         if needed:
             annotation = (rule(key).annotation or "str").removesuffix(" | None")
         problems += wrong_value(key, value, rule(key), annotation)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer.cropping.photos import Photo
-from fer.data.pixels import open_image, read_image, reason
+from fer.data.pixels import bits_used, is_wide, open_image, read_image, reason
 from fer.files.atomic import writing
 from fer.files.faces_manifest import SAVED, Row
 from fer.framing.crop import crop
@@ -153,7 +153,8 @@ def _read(path: Path) -> tuple[npt.NDArray[np.uint8], float]:
     """Decode a photograph to RGB, uint8 (H, W, 3), and say how many times larger the file's own pixels are."""
     with open_image(path) as header:
         longest = max(header.size)
-    image = np.ascontiguousarray(read_image(path, channels=3, side=_DECODED))
+        bits = bits_used([path]) if is_wide(header) else 16  # cameras write 12 bits into 16
+    image = np.ascontiguousarray(read_image(path, channels=3, bits=bits, side=_DECODED))
     return image, longest / max(image.shape[:2])
 
 

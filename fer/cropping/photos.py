@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from fer.data.images import find_images
 from fer.data.samples import readable
-from fer.data.split_folders import split_folders, subfolders
+from fer.data.split_folders import split_folders, subfolders, warn_of_left_out
 from fer.errors import ConfigError, DatasetError, listing
 from fer.files.csv_table import read_csv
 from fer.files.home import expanded
@@ -69,6 +69,7 @@ def find(root: Path, subjects: str | None) -> list[Photo]:
         )
     if others:
         log.info("%s: files that are not photographs, left out: %d", root, others)
+    warn_of_left_out(root, splits)
     found.sort(key=lambda photo: photo.path)
     return found if subjects is None else _with_subjects(found, root, subjects)
 

@@ -68,7 +68,8 @@ class FERDataModule(pl.LightningDataModule):
     source = ""
     """Where the dataset comes from: its page."""
     own_fit: str | None = None
-    """How its images become square if the user does not say; None for the default."""
+    """How its images become square if the user does not say: None as a model's own do, in a test; empty as what it is
+    made of says. Neither: in the default way."""
     streams = False
     """Whether its images need not be decoded into the cache."""
     draw_targets = False
@@ -178,7 +179,7 @@ class FERDataModule(pl.LightningDataModule):
         """
         samples = self.chosen(None)
         check_subjects(samples, self.name)
-        self._samples = samples
+        self._samples, self.select_on_test = samples, False  # nothing is selected
 
     def with_images(self, images: npt.NDArray[np.uint8]) -> Self:
         """Return a copy of the datamodule with other images of the same samples: uint8 (N, H, W) or (N, H, W, 3)."""
@@ -358,6 +359,6 @@ class FERDataModule(pl.LightningDataModule):
         return loader(dataset, batches, self.num_workers)
 
 
-def limited(batches: int, limit: float) -> int:
-    """Return how many of an epoch's batches ``trainer.limit_train_batches`` leaves: a number of them, or a share."""
-    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+def limited(batches: int, limit: float | None) -> int:
+    """Return how many of an epoch's batches ``trainer.limit_train_batches`` leaves: a number, a share, or all."""
+    return min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))

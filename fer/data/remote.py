@@ -17,6 +17,8 @@ PIECE = 2**23
 """Bytes asked for at a time."""
 _GAP = 2**14  # bytes between two parts that are fetched too, rather than asking twice
 _TOGETHER = 32  # requests of one call that go side by side
+_VERSION = ("ETag", "etag", "LastModified", "Last-Modified", "mtime", "updated", "created", "Content-MD5", "Digest")
+"""What stores call that by which a changed file is known."""
 _TRIES = 3
 _KEPT: dict[int, Any] = {}
 """File systems for as long as the process lives: one that a fork inherits and frees closes its parent's connections."""
@@ -123,7 +125,7 @@ class Remote:
         found = {}
         for path in (path for path in paths if path.endswith(".tar")):
             about = self.ask("", self.files.info, path)
-            version = [str(about.get(key)) for key in ("ETag", "etag", "LastModified", "mtime", "updated", "created")]
+            version = [str(about.get(key)) for key in _VERSION]
             found[path.rpartition("/")[2]] = int(about["size"]), " ".join(version)
         return found
 

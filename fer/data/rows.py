@@ -3,7 +3,7 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,12 +42,15 @@ def csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
         raise DatasetError(f"{path} cannot be read: not a csv file ({error}). Get it again.") from error
 
 
-def find_columns(where: str, header: list[str], names: Iterable[str]) -> dict[str, int]:
+def find_columns(where: str, header: list[str], names: Collection[str]) -> dict[str, int]:
     """Return the position of each named column, whatever its case.
 
     Raises:
-        DatasetError: Naming the columns that are missing.
+        DatasetError: Naming the columns that are missing, or one that is there twice.
     """
+    lower = [column.lower() for column in header]
+    if twice := [name for name in names if lower.count(name.lower()) > 1]:
+        raise DatasetError(f"{where}: more than one column {' and '.join(twice)}. Rename the others.")
     found = {column.lower(): position for position, column in enumerate(header)}
     if missing := [name for name in names if name.lower() not in found]:
         raise DatasetError(f"{where}: no column {' and no column '.join(missing)}; found: {','.join(header)[:200]}")

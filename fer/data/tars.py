@@ -58,7 +58,6 @@ class _Fetched(Member):
         return self.content
 
 
-@lru_cache(maxsize=8)
 def members(tar: Path) -> dict[str, Member]:
     """Return the files in a tar file by their names, in its order; nothing of their content is read.
 
@@ -66,6 +65,12 @@ def members(tar: Path) -> dict[str, Member]:
         OSError: If it cannot be read.
         ValueError: If it is not a tar file, is cut off in a header, or a name leads out of it.
     """
+    about = tar.stat()
+    return _members(tar, (about.st_ino, about.st_size, about.st_mtime_ns))
+
+
+@lru_cache(maxsize=8)
+def _members(tar: Path, version: tuple[int, int, int]) -> dict[str, Member]:
     try:
         with tarfile.open(tar, "r:") as opened:
             listed = [one for one in opened if one.isfile()]

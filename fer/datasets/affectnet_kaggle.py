@@ -137,13 +137,19 @@ def pair(base: Path, images: str, annotations: str, ending: str) -> list[tuple[s
         if path is None:
             raise DatasetError(f"{base / folder} is missing: unpack it there, all parts.")
     image_folder, annotation_folder = (path for path in found if path is not None)
-    names = {os.path.splitext(name)[0]: name for name in find_images(image_folder)[0]}
+    images_there = find_images(image_folder)[0]
+    names = {os.path.splitext(name)[0]: name for name in images_there}
     beside = [name for name in os.listdir(annotation_folder) if not name.startswith(".")]  # ._name, which macOS leaves
     annotated = {name.removesuffix(ending) for name in beside if name.endswith(ending)}
     if not names:
         raise DatasetError(f"{image_folder} holds no images: unpack it again, all parts.")
     problems = [f"{image_folder / names[name]} has no {name}{ending}" for name in sorted(names.keys() - annotated)]
     problems += [f"{annotation_folder / name}{ending} has no image" for name in sorted(annotated - names.keys())]
+    kept = set(names.values())
+    problems += [
+        f"{image_folder / name} and {names[os.path.splitext(name)[0]]} have one label file"
+        for name in images_there if name not in kept
+    ]  # fmt: skip
     if problems:
         raise DatasetError(
             f"{len(problems)} images or labels have no counterpart:\n{listing(problems)}\n"

@@ -48,6 +48,7 @@ class Combined(FERDataModule):
     """
 
     name = "combined"
+    own_fit = ""  # each part's
 
     def __init__(
         self, datasets: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None, **loading: Any

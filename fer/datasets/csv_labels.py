@@ -183,7 +183,7 @@ def _relative(image: str) -> str:
         raise ValueError("no image")
     if image.startswith("/") or image[1:2] == ":" or ".." in image.split("/"):
         raise ValueError(f"{image} must be relative to the folder of the images, data.images, and below it")
-    return image
+    return os.path.normpath(image)  # ./a.png and a.png are one image
 
 
 def _split(word: str | None) -> str:

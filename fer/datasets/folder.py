@@ -32,7 +32,7 @@ from fer.data.images import find_images
 from fer.data.labels import EMOTIONS, among, plain, resolve
 from fer.data.pixels import UNSUPPORTED
 from fer.data.samples import Samples, readable
-from fer.data.split_folders import split_folders, subfolders
+from fer.data.split_folders import SPLIT_NAMES, split_folders, subfolders, warn_of_left_out
 from fer.data.squares import DEFAULT_FIT
 from fer.errors import ConfigError, DatasetError, DatasetNotFoundError, LabelError, did_you_mean, listing
 from fer.files import faces_manifest as manifest
@@ -120,8 +120,8 @@ def read_folder(
 
 
 def _with_subjects(entries: list[Entry], root: Path) -> list[Entry]:
-    """Fill in who is in the images, where ``manifest.csv`` of ``fer.faces`` says so of all of them."""
-    subjects = {row.file: row.subject for row in manifest.read(root) if row.file and row.subject}
+    """Fill in who is in the images, or of which photograph, where ``manifest.csv`` of ``fer.faces`` says it of all."""
+    subjects = manifest.subjects(root)
     if not subjects:
         return entries
     if unknown := [entry.path for entry in entries if readable(entry.path) not in subjects]:
@@ -181,6 +181,12 @@ def find_entries(
                 there = f" that are read, but files {_counted(endings)}" if endings else ""
                 empty.append(readable(f"{root / folder / label} holds no images{there}"))
             below = f"{folder}/{label}" if folder else label
+            inner = {image.partition("/")[0] for image in images if "/" in image} if not folder else set()
+            if there_too := sorted(name for name in inner if name.lower() in SPLIT_NAMES):
+                raise DatasetError(
+                    f"{root / label} holds folders named after splits: {', '.join(there_too)}. They must stand above "
+                    f"the classes, {there_too[0]}/{readable(label)}/: here all of their images would be for training."
+                )
             entries += [Entry(f"{below}/{image}", split, emotions[label]) for image in images]
     if empty:
         raise DatasetError(f"empty folders:\n{listing(empty)}\n  Put images there, or remove the folders.")
@@ -191,8 +197,7 @@ def find_entries(
             logging.WARNING if lost else logging.INFO, "%s: %d files are not images and were skipped: "
             "%s.%s", root, skipped.total(), _counted(skipped), advice,
         )  # fmt: skip
-    if "" not in splits and (unused := [name for name in subfolders(root) if name not in splits]):
-        log.warning("%s: folders not named after a split were left out: %s.", root, ", ".join(unused))
+    warn_of_left_out(root, splits)
     return sorted(entries, key=lambda entry: entry.path)
 
 

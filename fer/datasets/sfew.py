@@ -83,6 +83,11 @@ class SFEW(FERDataModule):
         return read_entries(self.name, self.root, entries, **self.storage)
 
 
+def film(subject: str) -> str:
+    """Return the film of a subject that :func:`film_entries` names, without its official split."""
+    return subject.removeprefix("Train/").removeprefix("Val/")
+
+
 def film_entries(root: Path, folder: Path, split: str, in_folds: bool = False) -> list[Entry]:
     """List the frames below one official split's folder, with their film as the subject.
 

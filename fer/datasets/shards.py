@@ -47,7 +47,7 @@ from fer.data.labels import in_order
 from fer.data.samples import Files, Samples, readable, with_readable_names
 from fer.data.source_files import fingerprint
 from fer.data.tars import Tars
-from fer.datasets import shards_packed, shards_plain, shards_remote
+from fer.datasets import sfew, shards_packed, shards_plain, shards_remote
 from fer.datasets.shards_packed import Placed
 from fer.errors import ConfigError
 from fer.files.shards import FILE, Index, read_index
@@ -65,6 +65,7 @@ class Shards(FERDataModule):
 
     name = "shards"
     streams = True
+    own_fit = ""  # how they were packed
 
     def __init__(
         self, root: str, label_map: Mapping[str, str | None] | None = None, own_classes: bool = False, **loading: Any
@@ -160,7 +161,8 @@ class Shards(FERDataModule):
         voted = [row for row, sample in enumerate(samples) if sample.target]
         for row in voted:
             targets[row] = [(samples[row].target or {}).get(name, 0) for name in classes]
-        subjects = np.array([sample.subject for sample in samples])
+        whole = sfew.film if self.name == "sfew" and (self.in_folds or self.fold is not None) else str
+        subjects = np.array([whole(sample.subject) for sample in samples])
         attributes = sorted({name for sample in samples for name in sample.attributes})
         return with_readable_names(
             Samples(

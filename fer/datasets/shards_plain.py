@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import re
 import tarfile
 from collections import defaultdict
@@ -141,6 +142,7 @@ def _samples(path: Path, split: str) -> list[Sample]:
         DatasetError: If it is cut off or damaged, or two images have one key.
     """
     images: dict[str, tarfile.TarInfo] = {}
+    dotted: list[str] = []
     texts: dict[str, dict[str, str]] = defaultdict(dict)
     try:
         with tarfile.open(path, "r:") as tar:
@@ -154,6 +156,8 @@ def _samples(path: Path, split: str) -> list[Sample]:
                     if key in images:
                         raise DatasetError(f"{path} has two images with the key '{readable(key)}'. Each needs its own.")
                     images[key] = member
+                elif os.path.splitext(ending)[1] in EXTENSIONS:
+                    dotted.append(member.name)
                 elif ending in _LABELS and member.size < _LONGEST and (file := tar.extractfile(member)):
                     texts[key][ending] = file.read().decode(errors="replace")
             end = tar.offset
@@ -163,6 +167,12 @@ def _samples(path: Path, split: str) -> list[Sample]:
                 raise tarfile.ReadError(f"what follows byte {end:,} is no member, and not the mark of the end")
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DatasetError(f"{path} is cut off or damaged ({error}). Copy it anew.") from error
+    if dotted:
+        log.warning(
+            "%s: %d images with a dot within their name (such as %s) are left out: WebDataset takes what follows a "
+            "name's first dot for its ending.",
+            path, len(dotted), readable(dotted[0]),
+        )  # fmt: skip
     return [_sample(key, member, split, texts[key]) for key, member in images.items()]
 
 

@@ -1,6 +1,7 @@
 """ONNX with whole numbers of 8 bits: calibrated on training images, and its price measured on validation."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from fer.data.base import FERDataModule
 from fer.errors import FERError
 from fer.exporting import checks
 from fer.exporting.checks import rgb
+from fer.files import export
 from fer.predicting.exported import ExportedNetwork
 from fer.scores.label_space import align
 
@@ -28,41 +30,39 @@ class Price:
     images: int
 
 
-def replace_by(path: Path, datamodule: FERDataModule, before: ExportedNetwork, max_drop: float) -> Price:
-    """Replace an ONNX file by one of 8 bits, and measure what that costs on the whole validation split.
+def measured(path: Path, smaller: Path, datamodule: FERDataModule, max_drop: float) -> Price:
+    """Write an ONNX file once more with 8 bits, and measure what that costs on the whole validation split.
 
     Args:
-        path: The float32 file.
+        path: The float32 file, in its export's folder.
+        smaller: The file to write, in a folder of its own.
         datamodule: The run's data, set up.
-        before: The float32 model.
-        max_drop: The largest loss of accuracy; with more the float32 file stays.
+        max_drop: The largest loss of accuracy.
 
     Raises:
-        FERError: If more is lost, or the data have no image of the model's classes.
+        FERError: If more is lost, or the data have no image of the model's classes; ``smaller`` is gone then.
     """
     images, rows, train = datamodule.samples.images, datamodule.rows("val"), datamodule.rows("train")
+    before = ExportedNetwork(path.parent)
     # By name: the data may have gained a class since the training, or list them in another order.
     labels = align(before.classes, datamodule.classes).labels(datamodule.samples.labels[rows])
     rows, labels = rows[labels >= 0], labels[labels >= 0]
     if not len(rows):
         raise FERError("int8=true: its price cannot be measured, as no validation image is of the model's classes.")
     chosen = train[np.linspace(0, len(train) - 1, min(CALIBRATION_IMAGES, len(train))).round().astype(np.int64)]
-    smaller = path.with_suffix(".int8.onnx")
-    try:
-        quantise(path, smaller, images[np.sort(chosen)])
-        accuracies = []
-        for network in (before, ExportedNetwork(smaller)):
-            answers = checks.answers(checks.of(network), images, rows)
-            accuracies.append(float((answers.argmax(1) == labels).mean()))
-        price = Price(accuracies[0], accuracies[1], len(rows))
-        if not price.before - price.after <= max_drop:
-            raise FERError(
-                f"int8=true: accuracy on validation falls from {price.before:.4f} to {price.after:.4f}; allowed are "
-                f"{max_drop} (max_drop=). {path} holds the float32 model."
-            )
-        smaller.replace(path)
-    finally:
-        smaller.unlink(missing_ok=True)
+    quantise(path, smaller, images[np.sort(chosen)])
+    export.write(smaller.parent, {**before.content, "file": smaller.name})
+    accuracies = []
+    for network in (before, ExportedNetwork(smaller.parent)):
+        answers = checks.answers(checks.of(network), images, rows)
+        accuracies.append(float((answers.argmax(1) == labels).mean()))
+    price = Price(accuracies[0], accuracies[1], len(rows))
+    if not price.before - price.after <= max_drop:
+        shutil.rmtree(smaller.parent)
+        raise FERError(
+            f"int8=true: accuracy on validation falls from {price.before:.4f} to {price.after:.4f}; allowed are "
+            f"{max_drop} (max_drop=). {path} holds the float32 model."
+        )
     return price
 
 

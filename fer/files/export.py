@@ -92,10 +92,13 @@ def read(path: Path) -> dict[str, Any]:
     if content.get("format") != FORMAT:
         raise FERError(f"{path}: has format {content.get('format')!r}, and this fer reads {FORMAT}. Update fer.")
     classes = content.get("classes")
-    if not (isinstance(classes, list) and len(classes) > 1 and all(isinstance(name, str) and name for name in classes)):
-        raise FERError(f"{folder / FILE}: its classes are not a list of two or more names.")
+    named = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
+    if not named or len(classes) < 2 or len(set(classes)) < len(classes):  # type: ignore[arg-type]
+        raise FERError(f"{folder / FILE}: its classes are not a list of two or more names, each once.")
     if content.get("file") not in NAMES.values() or not isinstance(content.get("preprocessing"), dict):
         raise FERError(f"{folder / FILE}: names no model file, or lacks the preprocessing.")
+    if not isinstance(content.get("training", {}), dict):
+        raise FERError(f"{folder / FILE}: what it says of the training is no mapping.")
     return content
 
 
@@ -146,7 +149,9 @@ def check_test(config: Mapping[str, Any]) -> None:
 
 
 def model_file(folder: Path) -> Path | None:
-    """Return the model's file in an export's folder; None if the folder is none."""
+    """Return the model's file in an export's folder; None if the folder is none: a run's is none, whatever is in it."""
+    if (folder / "checkpoints").is_dir():
+        return None
     there = (folder / name for name in NAMES.values() if (folder / name).is_file())
     return next(there, None) if (folder / FILE).is_file() else None
 

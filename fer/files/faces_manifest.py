@@ -1,12 +1,15 @@
 """``manifest.csv`` of a folder of faces: one row for each face, and for each photograph without one."""
 
 import csv
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from fer.errors import ConfigError
 from fer.files.csv_table import read_csv, write_csv
+
+log = logging.getLogger(__name__)
 
 FILE = "manifest.csv"
 SAVED = "saved"
@@ -71,11 +74,37 @@ def read(folder: Path) -> list[Row]:
     if not path.is_file():
         return []
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             _, rows = read_csv(file)
             return [_row(row) for row in rows]
     except (UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({error!r}). Remove it, or choose another folder.") from error
+
+
+def subjects(folder: Path) -> dict[str, str]:
+    """Return who is in each face, by its file; of which photograph it is, if nobody is named and some show several.
+
+    Faces of one photograph have its label, and may be one face that was found twice: they belong into one split.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, rows = read_csv(file)
+            if not {"file", "source", "subject"} <= {*header}:
+                log.info("%s is none of fer.faces, and is not read.", path)
+                return {}
+            cut = [row for row in rows if row["file"]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). It says who is in the faces: get it again.") from error
+    if named := {row["file"]: row["subject"] for row in cut if row["subject"]}:
+        return named
+    photographs = {row["file"]: row["source"] for row in cut}
+    return photographs if len(set(photographs.values())) < len(photographs) else {}
 
 
 def _row(values: Mapping[str, str | None]) -> Row:

@@ -101,6 +101,20 @@ def read_answers(path: Path) -> dict[str, dict[str, tuple[str, str]]]:
     return answers
 
 
+def fitted_to(path: Path) -> set[str]:
+    """Return the ids of the images that a test found to be in its model's training; none where it does not say.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no csv file.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["id"] for row in read_csv(file)[1] if row.get("in_training") == "1"}
+    except (csv.Error, KeyError, UnicodeDecodeError) as error:
+        raise ValueError(f"is no table of predictions ({error})") from error
+
+
 def read_probabilities(path: Path, classes: Sequence[str]) -> Iterator[tuple[int, str, list[float] | None]]:
     """Read each class's probability, whoever wrote them; only the columns ``id`` and ``p_<class>`` are needed.
 

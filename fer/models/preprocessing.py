@@ -14,6 +14,8 @@ from fer.framing.framing import Framing
 
 # Near the mean and spread of aligned grey faces (FER2013: 0.508, 0.255); a network trained from scratch needs no more.
 DEFAULT_MEAN, DEFAULT_STD = 0.5, 0.25
+LARGEST_INPUT = 4096
+"""Pixels a side: what a file says of a larger input is not believed."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from fer.errors import ConfigError, FERError
 from fer.extras import missing_package
 from fer.files import export
 from fer.models import build_model
-from fer.models.preprocessing import Preprocessing
+from fer.models.preprocessing import LARGEST_INPUT, Preprocessing
 from fer.training.allowed import NETWORKS, check_node
 
 
@@ -47,8 +47,12 @@ class ExportedNetwork:
             self.temperature = float(self.content.get("temperature", 1.0))
             if not 0 < self.temperature < float("inf"):
                 raise ValueError(f"temperature {self.temperature:g}")
-        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            if not 1 <= self.preprocess.image_size <= LARGEST_INPUT:
+                raise ValueError(f"image_size {self.preprocess.image_size}")
+        except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
             raise FERError(f"{folder / export.FILE}: its preprocessing cannot be used ({error}).") from error
+        if self.path.name == self.content["file"] and self.content.get("sha256"):
+            export.check_sums(folder, self.content, str(path))
         self.net: torch.nn.Module | None = None
         self.name = str(self.content.get("network", self.path.stem))
         self._run: Callable[[Tensor], Tensor]
@@ -119,6 +123,8 @@ class ExportedNetwork:
             size = self.preprocess.image_size
             net = build_model(node, len(self.classes), self.preprocess.channels, size, load_weights=False)
             net.load_state_dict(load_file(str(self.path)))
+            if not all(torch.isfinite(tensor).all() for tensor in net.state_dict().values()):
+                raise ValueError("its weights hold values that are no finite numbers")
         except (FERError, RuntimeError, OSError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0][:300]
             raise FERError(f"{self.path}: cannot be used: {reason}") from error

@@ -50,7 +50,7 @@ class Picture:
 
 
 def read(path: str | Path, side: int = SHORTER_SIDE) -> Picture:
-    """Decode a picture as training does: upright, first frame, any mode, the high byte of 16-bit values.
+    """Decode a picture as training does: upright, first frame, any mode, 16-bit values by the bits that they use.
 
     Args:
         path: The file.

@@ -60,7 +60,7 @@ def run(model: Model, source: Files | int, record: Record, config: Mapping[str, 
         raise FERError(
             f"source={source}: the camera went away. What it saw until then stands in {record.folder / ROWS}."
         )
-    if told.failed and told.failed == record.files and not record.before:
+    if told.failed and told.failed == record.files and not record.before and not record.faces and not frames:
         raise FERError(f"source={config['source']}: nothing in it could be used; {record.folder / FILES} says why.")
 
 

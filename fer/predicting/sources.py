@@ -79,10 +79,23 @@ class Files:
         else:
             for found in sorted(glob.iglob(str(path), recursive=True)):
                 item = Path(found)
+                if _is_drawn(item):
+                    continue
                 if item.is_dir() and "**" not in self.source:
                     yield from _below(item)
                 elif _is_meant(item.name) and not item.is_dir():
                     yield from _in(item)
+
+
+def _is_drawn(path: Path) -> bool:
+    """Say whether a path is, or lies in, the annotated or explained pictures of a prediction."""
+    return any(
+        folder.name in (PICTURES, EXPLAINED) and _is_prediction(folder.parent) for folder in (path, *path.parents)
+    )
+
+
+def _is_prediction(folder: Path) -> bool:
+    return (folder / ROWS).is_file() and (folder / STATE).is_file()
 
 
 def _is_meant(name: str) -> bool:
@@ -106,20 +119,30 @@ def _in(path: Path) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yield what is meant below a folder; not what an earlier prediction left there, nor behind links to folders."""
-    for where, folders, names in os.walk(folder):
+    """Yield what is meant below a folder; not what an earlier prediction left there, nor behind links to folders.
+
+    Raises:
+        ConfigError: If a folder cannot be read.
+    """
+    for where, folders, names in os.walk(folder, onerror=_unreadable):
         drawn = (PICTURES, EXPLAINED) if {ROWS, STATE} <= set(names) else ()
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in drawn)
         for name in sorted(filter(_is_meant, names)):
             yield from _in(Path(where) / name)
 
 
+def _unreadable(error: OSError) -> None:
+    raise ConfigError(f"{error.filename}: cannot be read ({error.strerror}). Change its permissions, or leave it out.")
+
+
 def _listed(path: Path) -> Iterator[Path]:
-    """Yield the files that a list names, relative to the list or to the current folder."""
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
+    """Yield the files that a list names, each once, relative to the list or to the current folder."""
+    said: set[str] = set()
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         for line in file:
             name = line.rstrip("\r\n")
-            if name.strip() and not name.startswith("#"):
+            if name.strip() and not name.startswith("#") and name not in said:
+                said.add(name)
                 item = expanded(name)
                 beside = path.parent / item
                 yield from _in(beside if beside.exists() or tars.tar_of(beside) else item)
@@ -131,10 +154,13 @@ def open_video(path: Path | int) -> cv2.VideoCapture:
     Raises:
         ConfigError: If it cannot be opened.
     """
+    if isinstance(path, Path) and not path.is_file():
+        raise ConfigError(f"{path}: there is no such file.")
     before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(0)  # several lines on the terminal that say nothing
     try:
-        capture = cv2.VideoCapture(path if isinstance(path, int) else str(path))
+        # Absolute: FFmpeg takes what stands before a name's colon for the protocol of an address.
+        capture = cv2.VideoCapture(path if isinstance(path, int) else os.path.abspath(path))
     finally:
         cv2.utils.logging.setLogLevel(before)
     if capture.isOpened():

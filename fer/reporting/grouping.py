@@ -32,6 +32,13 @@ def grouped(runs: Sequence[Run], score: str) -> list[Group]:
     for test in tests:
         if len(sizes[test.column]) > 1:  # classes or images were left out: scores of other images
             test.column += f" (n {test.metrics['test']['n']:,})"
+    clean: dict[str, set[int]] = {}
+    for test in tests:
+        if "clean" in test.metrics:
+            clean.setdefault(test.column, set()).add(test.metrics["clean"]["n"])
+    for test in tests:
+        if len(clean.get(test.column, ())) > 1:
+            test.clean = f"clean (n {test.metrics.get('clean', {}).get('n', 0):,})"
     for run in runs:
         run.tests = _by_column(sorted(run.tests.values(), key=lambda test: str(test.folder)))
     for run, name in zip(runs, short_names([run.folder for run in runs]), strict=True):
@@ -47,6 +54,12 @@ def grouped(runs: Sequence[Run], score: str) -> list[Group]:
     return groups
 
 
+def _input(test: Test) -> str:
+    """Say how a test's images were stored: with another ``data.fit`` other parts of oblong ones were seen."""
+    said = (test.metrics.get("dataset") or {}).get("input") or ["", "", "size not known"]
+    return f"{said[0]}x{said[1]} {said[-1]}" if said[0] else said[-1]
+
+
 def _by_column(tests: Sequence[Test]) -> dict[str, Test]:
     """Name a run's tests, each once: one that was made again, perhaps with other corruptions, is the first's twin."""
     found: dict[str, Test] = {}
@@ -57,6 +70,8 @@ def _by_column(tests: Sequence[Test]) -> dict[str, Test]:
         if twin is not None:
             twin.twins.append(test)
             continue
+        if others and _input(test) not in map(_input, others):
+            test.column += f" ({_input(test)})"
         others.append(test)
         test.column = _free(test.column, found)
         found[test.column] = test

@@ -86,7 +86,7 @@ def _scores(run: Run, score: str) -> dict[str, Cell]:
         parts |= {run.on(split): run.metrics.get(split), f"{run.on(split)}, last epoch": last.get(split)}
     parts[f"{run.on('test')} clean"] = run.metrics.get("clean")
     for name, test in run.tests.items():
-        parts |= {name: test.metrics["test"], f"{name} clean": test.metrics.get("clean")}
+        parts |= {name: test.metrics["test"], f"{name} {test.clean}": test.metrics.get("clean")}
     found = {}
     if not _augments(run.config):
         value = at_epoch(run.history, run.metrics["best_epoch"], f"train/{score}")

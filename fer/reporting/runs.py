@@ -19,6 +19,7 @@ class Test:
         dataset: What was tested on.
         column: Its name among the tests of all runs.
         twins: The same test made again, with the same scores.
+        clean: What follows its column's name for its scores on images that the model has not seen.
     """
 
     folder: Path
@@ -26,6 +27,7 @@ class Test:
     dataset: Dataset
     column: str = ""
     twins: list["Test"] = field(default_factory=list)
+    clean: str = "clean"
 
     @property
     def corrupted(self) -> list[Mapping[str, Any]]:
@@ -51,6 +53,9 @@ class Test:
         merged = self.metrics["label_space"]["merged"]
         said = [f"{source} as {to}" for source, to in merged.items()]
         tta = [self.metrics["tta"]] if self.metrics["tta"] != "none" else []
+        frame, precision = self.metrics.get("frame"), self.metrics.get("precision", "32-true")
+        said += [f"frame {frame}"] if frame else []  # its images are of twice the size
+        said += [precision] if precision != "32-true" else []
         of_run, stem = self.checkpoint.parent.name == "checkpoints", self.checkpoint.stem
         return (self.metrics["split"], *tta, *said, *([f"({stem})"] if of_run and stem != "best" else []))
 

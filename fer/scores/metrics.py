@@ -3,6 +3,7 @@
 Each name says its average: micro F1 is accuracy, so it does not appear.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,7 +116,9 @@ class Probabilities:
     def ece(self) -> float:
         """Return the expected calibration error, over bins of equal width (Naeini et al., AAAI 2015)."""
         # Probabilities of merged classes may add up to a little more than 1; torchmetrics would take them for logits.
-        probabilities, labels = torch.from_numpy(self.probabilities.clip(max=1)), torch.from_numpy(self.labels)
+        # It gives a confidence of exactly 1 a bin of its own, after the last one.
+        below_1 = np.nextafter(np.float32(1), np.float32(0))
+        probabilities, labels = torch.from_numpy(self.probabilities.clip(max=below_1)), torch.from_numpy(self.labels)
         classes = self.probabilities.shape[1]
         return float(multiclass_calibration_error(probabilities, labels, classes, n_bins=CALIBRATION_BINS, norm="l1"))
 
@@ -181,13 +184,16 @@ def final_scores(
         drawn = np.random.default_rng(seed).multinomial(len(labels), pairs / len(labels), resamples)
         many = Confusion(drawn.reshape(resamples, size, size))
         result |= {f"{name}_95": _interval(getattr(many, name)()).tolist() for name in names}
-        bounds = {key: _interval(getattr(many, key)) for key in PER_CLASS}
+        # As in the averages, a class counts where it has samples.
+        bounds = {key: _interval(np.where(many.support, getattr(many, key), np.nan)) for key in PER_CLASS}
         for i, name in enumerate(classes):
             per_class[name] |= {f"{key}_95": bounds[key][i].tolist() for key in PER_CLASS}
     return result | {"per_class": per_class, "confusion": confusion.tolist()}
 
 
 def _interval(values: Floats) -> Floats:
-    """Return the 95 % interval of resampled values (R, ...): the bounds are last, (..., 2)."""
-    bounds: Floats = np.percentile(values, (2.5, 97.5), axis=0).T
+    """Return the 95 % interval of resampled values (R, ...), NaN left out: the bounds are last, (..., 2)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a class that is in no resample
+        bounds: Floats = np.nan_to_num(np.nanpercentile(values, (2.5, 97.5), axis=0).T)
     return bounds

@@ -36,7 +36,7 @@ async def received(request: Request, megabytes: float) -> AsyncIterator[Path]:
     too_large = HTTPException(413, f"the file is larger than {megabytes:g} MB")
     if int(request.headers.get("content-length") or 0) > most:
         raise too_large
-    with tempfile.NamedTemporaryFile(prefix="fer-demo-") as file:
+    with tempfile.NamedTemporaryFile(prefix="fer-demo-", buffering=0) as file:  # a full disk is met at once
         size = 0
         stream = request.stream()
         ends = anyio.current_time() + _WHOLE
@@ -49,7 +49,9 @@ async def received(request: Request, megabytes: float) -> AsyncIterator[Path]:
                 size += len(chunk)
                 if size > most:
                     raise too_large
-                file.write(chunk)
+                left = memoryview(chunk)
+                while left:
+                    left = left[file.write(left) :]
         except TimeoutError as error:
             raise HTTPException(
                 408, f"nothing came for {_SILENCE} seconds, or not all of it in {_WHOLE // 60} minutes"
@@ -62,7 +64,6 @@ async def received(request: Request, megabytes: float) -> AsyncIterator[Path]:
             raise HTTPException(
                 400, "the request holds no file: send its bytes as they are (curl --data-binary @photo.jpg)"
             )
-        file.flush()
         yield Path(file.name)
 
 

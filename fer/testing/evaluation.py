@@ -187,6 +187,8 @@ def _what_was_tested(
         "checkpoint": str(checkpoint_file(Path(config["ckpt"])).resolve()),  # a report may be made in another folder
         **({"hub": config["hub"]} if config["hub"] else {}),
         "tta": config["tta"],
+        "precision": config["precision"],
+        "frame": config.get("frame"),
         "stamp": stamp_of_test(len(answers.labels), fitted, chose, seen.selected_on_test),
     }
 

@@ -49,10 +49,10 @@ def mixed(members: Sequence[Member], scorer: Scorer) -> FERModule:
 
 
 def mean_of(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of several networks' weights; counters are the first one's."""
+    """Return the mean of several networks' weights; counters, and what the loss keeps, are the first one's."""
     return {
         key: torch.stack([state[key].double() for state in states]).mean(0).to(tensor.dtype)
-        if tensor.is_floating_point()
+        if tensor.is_floating_point() and not key.startswith("loss.")
         else tensor
         for key, tensor in states[0].items()
     }

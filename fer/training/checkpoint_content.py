@@ -14,7 +14,7 @@ from fer.config.plain_data import check_plain
 from fer.data.fingerprints import fingerprints
 from fer.errors import ConfigError, FERError
 from fer.files.run_folder import no_checkpoint
-from fer.models.preprocessing import Preprocessing
+from fer.models.preprocessing import LARGEST_INPUT, Preprocessing
 from fer.scores import seen_images
 
 FORMAT = 1
@@ -149,9 +149,9 @@ def _check_preprocessing(values: Mapping[str, Any]) -> None:
     check_plain(values, "preprocessing")
     try:
         found = Preprocessing.from_dict(values)
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
         raise ConfigError(f"its preprocessing cannot be used ({type(error).__name__}: {error})") from error
-    if not 1 <= found.image_size <= 4096 or found.channels not in (1, 3):
+    if not 1 <= found.image_size <= LARGEST_INPUT or found.channels not in (1, 3):
         raise ConfigError(f"its input is {found.image_size} pixels of {found.channels} channels")
     numbers = [*found.mean, *found.std]
     if len(found.mean) != found.channels or len(found.std) != found.channels:

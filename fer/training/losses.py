@@ -64,7 +64,8 @@ class FocalLoss(nn.Module):
             target = F.one_hot(target, num_classes)
         target = target.to(logits.dtype) * (1 - self.label_smoothing) + self.label_smoothing / num_classes
         log_p = F.log_softmax(logits, dim=1)
-        terms = target * (1 - log_p.exp()).pow(self.gamma) * log_p
+        # Where a probability is 1, a power below 1 has no finite slope.
+        terms = target * (1 - log_p.exp()).clamp(min=1e-6).pow(self.gamma) * log_p
         return -(terms if self.weight is None else terms * self.weight).sum() / total
 
 

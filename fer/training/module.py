@@ -154,6 +154,11 @@ class FERModule(pl.LightningModule):
         # The module's dtype: with precision=bf16-true and its like the weights are not float32.
         return self.preprocess(images, size).to(self.dtype, memory_format=self.memory_format)
 
+    def on_fit_start(self) -> None:
+        """Keep the losses' means in float32: bf16-true and its like have made them as short as the weights."""
+        for mean in (self.train_loss, self.val_loss):
+            mean.set_dtype(torch.float32)
+
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed the step by its place in the run, so that a resumed run draws what the uninterrupted one would have."""
         place = [self.hparams["seed"], self.current_epoch, batch_idx, self.global_rank]
@@ -181,12 +186,18 @@ class FERModule(pl.LightningModule):
         self.train_metric.update(logits.detach().argmax(1), labels if self.mix is None else target.argmax(1))
         self.log("train/loss_step", loss)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
-        self.train_loss.update(loss.detach(), weight)
+        self.train_loss.update(loss.detach().float(), weight)
         return whole
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Score a batch of ``image`` and ``label``."""
         (logits,) = self._logits(batch, "none")
+        logits = logits.float()
+        if not torch.isfinite(logits).all():
+            raise TrainingError(
+                "the network's answers on validation images are not finite, so that no score would be true. Try a "
+                "lower optimizer.lr or, with 16-mixed, trainer.precision=bf16-mixed."
+            )
         self.val_loss.update(*self._mean_loss(logits, batch["label"]))
         self.val_metric.update(logits.argmax(1), batch["label"])
 

@@ -1,6 +1,7 @@
 """Optimisers (timm's registry of torch's and its own), parameter groups and learning-rate schedules (torch's)."""
 
 import inspect
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +10,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from torch.optim.lr_scheduler import ConstantLR, LambdaLR, OneCycleLR
 
 from fer.build import build, locate, refused
 from fer.errors import ConfigError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 OF_TORCH = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 """Those that timm's registry would take from torch as they are."""
@@ -156,6 +159,8 @@ def warmup_cosine(
     Source: Loshchilov & Hutter, "SGDR", ICLR 2017, https://arxiv.org/abs/1608.03983 (without restarts).
     """
     warmup = min(round(warmup_epochs * steps_per_epoch), total_steps - 1)
+    if warmup and warmup == total_steps - 1:
+        log.warning("scheduler.warmup_epochs=%g: is all of the run; the learning rate never falls.", warmup_epochs)
 
     def factor(step: int) -> float:
         if step < warmup:
@@ -194,6 +199,7 @@ def build_scheduler(
     }
     target = locate(options["_target_"], "scheduler")
     takes = inspect.signature(target).parameters
+    _refuse_without_effect(options, target, interval, "total_steps" in takes)
     if "total_steps" in takes and total_steps is None and options.get("total_steps") is None:
         raise ConfigError(
             f"scheduler: {options['_target_']} plans the whole run, which has no end: set trainer.max_epochs or "
@@ -215,6 +221,32 @@ def build_scheduler(
     if "cycle_momentum" in takes and options.get("cycle_momentum", True):
         options |= _cycled_momentum(options, optimizer)
     return {"scheduler": build(options, "scheduler", **known), "interval": interval}
+
+
+def _refuse_without_effect(options: Mapping[str, Any], target: Any, interval: str, planned: bool) -> None:
+    """Refuse what a schedule would make of something else than it says.
+
+    Args:
+        options: The schedule's.
+        target: Its class or function.
+        interval: When it is asked.
+        planned: Whether it plans the whole run.
+    """
+    if planned and interval == "epoch":
+        raise ConfigError(
+            f"scheduler.interval=epoch: {target.__name__} plans the run step by step, and would be at its beginning "
+            f"still after the last epoch. Leave it out."
+        )
+    if options.get("max_lr") is not None:
+        raise ConfigError(
+            f"scheduler.max_lr={options['max_lr']}: the highest learning rate is optimizer.lr, and that of slower "
+            f"groups (backbone_lr_factor, layer_decay) as far below it. Say optimizer.lr={options['max_lr']}."
+        )
+    if target is ConstantLR and options.get("factor") != 1:
+        raise ConfigError(
+            f"scheduler.factor={options.get('factor')}: torch undoes it after scheduler.total_iters (5). Set "
+            f"optimizer.lr for a constant rate."
+        )
 
 
 def _cycled_momentum(options: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -10,10 +10,12 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fer.data.base import FERDataModule
 from fer.data.blocks import blocks
 from fer.data.corruptions import Corruption
+from fer.errors import ConfigError, FERError
 from fer.files.metrics import Dataset
 from fer.files.predictions import Predictions
 from fer.training.precision import settle
@@ -32,14 +34,20 @@ def scorer(run: Path, accelerator: str, precision: str, show_bar: bool, device: 
         precision: As ``trainer.precision``.
         show_bar: Whether a progress bar is shown.
         device: The number of its GPU; None for the first, or the CPU.
+
+    Raises:
+        ConfigError: If there is no such accelerator, or it does not compute in that precision.
     """
     devices = 1 if device is None else [device]
-    return pl.Trainer(
-        accelerator=accelerator, devices=devices, precision=settle(precision, accelerator), logger=False,  # type: ignore[arg-type]
-        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-        callbacks=[ScoringProgress(show_bar), EndScoringOnSignal()], default_root_dir=str(run),
-        plugins=[LightningEnvironment()],  # whatever started this process and others
-    )  # fmt: skip
+    try:
+        return pl.Trainer(
+            accelerator=accelerator, devices=devices, precision=settle(precision, accelerator), logger=False,  # type: ignore[arg-type]
+            enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
+            callbacks=[ScoringProgress(show_bar), EndScoringOnSignal()], default_root_dir=str(run),
+            plugins=[LightningEnvironment()],  # whatever started this process and others
+        )  # fmt: skip
+    except (MisconfigurationException, ImportError) as error:
+        raise ConfigError(f"accelerator={accelerator} precision={precision}: cannot be used here ({error}).") from error
 
 
 def predict(module: pl.LightningModule, datamodule: FERDataModule, split: str, trainer: pl.Trainer) -> Predictions:
@@ -101,7 +109,13 @@ def _answers(
     datamodule.trainer = None
     batches: Any = trainer.predict(module, datamodule.eval_dataloader(split, corruptions))
     keys = ("row", "label", "probabilities")
-    return {key: torch.cat([batch[key] for batch in batches]).cpu().numpy() for key in keys}
+    answers = {key: torch.cat([batch[key] for batch in batches]).cpu().numpy() for key in keys}
+    if unsure := int((~np.isfinite(answers["probabilities"])).any(axis=1).sum()):
+        raise FERError(
+            f"{unsure:,} of {len(answers['row']):,} answers are not finite, so that no score would be true. Say "
+            f"precision=32-true where it is 16-mixed; else the weights themselves are broken."
+        )
+    return answers
 
 
 def identity(datamodule: FERDataModule) -> Dataset:

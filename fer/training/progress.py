@@ -58,7 +58,8 @@ class RunProgress(pl.Callback):
         if time.monotonic() - self._looked > 0.5:  # on a GPU the look costs a synchronisation
             self._looked = time.monotonic()
             loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-            self._bar.set_postfix_str(f"loss {float(loss):.3f}", refresh=False)
+            whole = float(loss) * trainer.accumulate_grad_batches  # Lightning has divided it
+            self._bar.set_postfix_str(f"loss {whole:.3f}", refresh=False)
         self._bar.update()
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:

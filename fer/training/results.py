@@ -33,10 +33,11 @@ def best(trainer: pl.Trainer) -> ModelCheckpoint:
         ConfigError: If there is none, or it kept none.
     """
     callback = _kept_as("best", trainer)
-    if callback is not None:
+    if callback is not None and callback.best_model_score is not None:  # none: of a run that this one went on with
         return callback
     raise ConfigError(
-        "callbacks: no ModelCheckpoint kept a best checkpoint. It needs a monitor, the run an epoch with validation."
+        "callbacks: no ModelCheckpoint kept a best checkpoint. It needs a monitor, the run an epoch with validation "
+        "(of a resumed one: trainer.max_epochs above the epochs that its checkpoint has)."
     )
 
 

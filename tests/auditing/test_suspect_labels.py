@@ -96,6 +96,17 @@ def test_probabilities_that_cannot_be_used(tmp_path: Path, text: str, error: typ
         suspect_labels.read_probabilities(tmp_path / "absent.csv", samples([0, 1]))
 
 
+def test_a_model_does_not_judge_what_it_was_fitted_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = ["i0,0.2,0.7,0.1,1", "i1,0.3,0.3,0.4,0"]
+    (tmp_path / "p.csv").write_text("\n".join(["id,p_angry,p_happy,p_sad,in_training", *rows]) + "\n")
+    found = suspect_labels.read_probabilities(tmp_path / "p.csv", samples([0, 1]))
+    assert np.isnan(found[0]).all()
+    assert found[1].tolist() == pytest.approx([0.3, 0.3, 0.4])
+    assert "1 images were in its model's training" in caplog.text
+    with pytest.raises(ConfigError, match="fitted to all images"):
+        suspect_labels.read_probabilities(tmp_path / "p.csv", samples([0]))
+
+
 def peak_mb(run: Callable[[], object]) -> float:
     """Return the most memory that a call holds at once."""
     tracemalloc.start()

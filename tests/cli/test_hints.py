@@ -106,6 +106,8 @@ def test_a_constructor_that_raises_ends_as_a_sentence(monkeypatch: pytest.Monkey
         ({"val_check_interval": 1000, "check_val_every_n_epoch": None}, "the training ends after 20 batches"),
         ({"max_steps": 9}, "trainer.max_steps=9: the training ends before the first validation"),
         ({"max_steps": 2, "accumulate_grad_batches": 4}, "An epoch has 3 steps. Say trainer.max_steps=3 or more"),
+        ({"accumulate_grad_batches": 11}, "trainer.accumulate_grad_batches=11: an epoch has 10 batches, whose"),
+        ({"limit_train_batches": None, "limit_val_batches": None}, None),
         ({"limit_train_batches": 0.05}, "trainer.limit_train_batches=0.05: is less than one of the 10 batches."),
         ({"limit_val_batches": 0.2}, "trainer.limit_val_batches=0.2: is less than one of the 2 batches."),
         ({"max_steps": 8}, "Say trainer.max_steps=10 or more, or +trainer.val_check_interval=2."),

@@ -91,6 +91,16 @@ def test_equal_rows_count_once(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert "lists 1 images more than once" in caplog.text
 
 
+def test_two_spellings_of_a_path_are_one_image(tmp_path: Path) -> None:
+    write(tmp_path / "data", "image,label,split", "a/1.png,happy,train", "2.png,sad,train")
+    rows = (tmp_path / "data/labels.csv").read_text()
+    (tmp_path / "data/labels.csv").write_text(rows + "./a//1.png,happy,train\n")
+    assert sorted(read(tmp_path / "data").ids.tolist()) == ["2.png", "a/1.png"]
+    (tmp_path / "data/labels.csv").write_text(rows + "a/./1.png,sad,test\n")
+    with pytest.raises(DatasetError, match=r"labels\.csv:4: a/1\.png is listed before, and otherwise: happy, train"):
+        read(tmp_path / "data")
+
+
 def test_wrong_rows_are_all_named(tmp_path: Path) -> None:
     write(
         tmp_path / "data", "image,label,split", "1.png,happy,train", "1.png,sad,train", "2.png,,train", "3.png,sad,dev",
@@ -146,3 +156,9 @@ def test_training_keeps_persons_apart(train_here: Callable[..., Path], tmp_path:
     assert subjects["val"]
     assert subjects["test"]
     assert not subjects["val"] & subjects["test"]
+
+
+def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    write(tmp_path / "data", "image,label,Label", "1.png,happy,sad", "2.png,sad,sad")
+    with pytest.raises(DatasetError, match="more than one column label"):
+        read(tmp_path / "data")

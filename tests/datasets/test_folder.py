@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -297,3 +298,33 @@ def test_a_broken_image_that_is_excluded(tmp_path: Path) -> None:
         assert [make(csv).class_counts("train").tolist()] == [[2, 1]]
     with pytest.raises(DatasetError, match=r"1 of 12 images .*\n.*train/sad/0\.png: the file is empty"):
         make(None).setup("fit")
+
+
+def test_images_that_nobody_reads_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_image_folder(tmp_path / "data", classes=["happy", "sad"], per_class=1)
+    for place in ("loose.png", "train/other.PNG"):
+        shutil.copy(tmp_path / "data/train/sad/0.png", tmp_path / "data" / place)
+    assert len(read(tmp_path / "data")) == 6
+    assert "data: 1 images that are in no class folder were left out (such as loose.png)" in caplog.text
+    assert "data/train: 1 images that are in no class folder were left out (such as other.PNG)" in caplog.text
+
+
+def test_splits_below_the_classes_are_refused(tmp_path: Path) -> None:
+    for split in ("train", "Test"):
+        write_image_folder(tmp_path / "data", splits=(f"happy/{split}", f"sad/{split}"), classes=["a"], per_class=1)
+    with pytest.raises(DatasetError, match=r"happy holds folders named after splits: Test, train\. They"):
+        read(tmp_path / "data")
+
+
+def test_faces_of_one_photograph_stay_together(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_image_folder(tmp_path / "data", splits=("",), classes=["happy", "sad"], per_class=6)
+    files = sorted(str(path.relative_to(tmp_path / "data")) for path in (tmp_path / "data").glob("*/*.png"))
+    rows = [f"{file},{file.split('/')[0]}/{number // 2}.jpg," for number, file in enumerate(files)]
+    (tmp_path / "data/manifest.csv").write_text("\n".join(["\ufefffile,source,subject", *rows]) + "\n")
+    samples = read(tmp_path / "data")
+    assert samples.subjects is not None
+    assert len(set(samples.subjects)) == 6
+    (tmp_path / "data/manifest.csv").write_text("image,label\na.png,happy\n")  # somebody else's
+    with caplog.at_level(logging.INFO):
+        assert read(tmp_path / "data").subjects is None
+    assert "manifest.csv is none of fer.faces" in caplog.text

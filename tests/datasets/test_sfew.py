@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fakes import write_image_folder
+from fakes_shards import pack, shards
 from fakes_web import SFEW as CLASSES
 from fakes_web import write_sfew
 
@@ -80,6 +81,16 @@ def test_a_fold_of_several_datasets_shares_no_film(tmp_path: Path, monkeypatch: 
             if name.startswith("sfew/"):
                 sides.setdefault(films[name.removeprefix("sfew/")], set()).add(split == "test")
         assert all(len(side) == 1 for side in sides.values())
+
+
+def test_a_fold_of_packed_films_shares_none(tmp_path: Path) -> None:
+    films = write_sfew(tmp_path / "sfew")  # film 0 is in Train and in Val
+    root = pack(module(tmp_path / "sfew"), tmp_path / "packed")
+    for fold in range(3):
+        samples = shards(root, fold=fold, folds=3).samples
+        tested = {films[path] for path in samples.ids[samples.splits == "test"]}
+        assert tested
+        assert not tested & {films[path] for path in samples.ids[samples.splits != "test"]}
 
 
 def test_other_place_and_case(tmp_path: Path) -> None:

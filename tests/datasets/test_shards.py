@@ -390,3 +390,35 @@ def test_own_classes_are_chosen_by_name(tmp_path, run_here, train_here, capsys):
     run_here("fer.pack", "data=folder", "data.root=data", "data.own_classes=true", "to=packed", name=None)
     run_here("fer.train", "data=shards", "data.root=packed", "data.classes=[bored,happy]", "preview=true", *options)
     assert "bored" in capsys.readouterr().out
+
+
+def test_names_with_a_second_dot_are_told_of(tmp_path, caplog):
+    members = {**labelled(), "img.0003.png": png(), "img.0003.cls": b"happy"}
+    root = plain(tmp_path / "tars", {"train-000000.tar": members})
+    assert len(shards(root).read()) == 4
+    assert "1 images with a dot within their name (such as img.0003.png) are left out" in caplog.text
+
+
+def test_portraits_are_cut_in_a_test_as_they_were_packed(tmp_path, train_here, run_here):
+    write_kdef(tmp_path / "kdef")
+    pack(KDEF(str(tmp_path / "kdef"), cache_dir=str(tmp_path / "c")), tmp_path / "packed")
+    run = train_here(*TINY)  # of a network whose images are padded
+    run_here("fer.test", f"ckpt={run}", "data=shards", "data.root=packed", "split=all", "resamples=0", name="test")
+    assert json.loads((tmp_path / "test/metrics.json").read_text())["dataset"]["input"][-1] == "crop"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "fit"), [("Combined", None), ("Shards", None), ("KDEF", None), ("Folder", "stretch")]
+)
+def test_a_checkpoints_fit_is_for_data_without_one(monkeypatch, dataset, fit):
+    from types import SimpleNamespace
+
+    from fer.models.preprocessing import Preprocessing
+    from fer.testing import evaluation
+
+    said = SimpleNamespace(overrides=SimpleNamespace(task=[]))
+    monkeypatch.setattr(evaluation, "HydraConfig", SimpleNamespace(get=lambda: said))
+    place = {"KDEF": "kdef.KDEF", "Combined": "combined.Combined", "Shards": "shards.Shards", "Folder": "folder.Folder"}
+    node = {"_target_": f"fer.datasets.{place[dataset]}", "fit": None, "image_size": None}
+    trained = Preprocessing(32, 1, (0.5,), (0.5,), "stretch")
+    assert evaluation.as_trained(node, trained, own=False) == {**node, "fit": fit, "image_size": 32}

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -103,6 +103,7 @@ class Knowing:
     """Answers every image with the class that its pixels number."""
 
     classes = ("angry", "happy", "sad")
+    content: ClassVar[dict[str, Any]] = {"file": "model.onnx"}
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         return torch.eye(3)[images[:, 0, 0, 0].long()]
@@ -122,7 +123,9 @@ def test_the_price_of_8_bits_goes_by_the_names_of_classes(tmp_path: Path, monkey
     monkeypatch.setattr(int8, "ExportedNetwork", lambda path: Knowing())
     classes = ("contempt", "sad", "happy", "angry")
     data = data_of(classes, ["happy", "sad", "contempt", "angry"])
-    price = int8.replace_by(tmp_path / "model.onnx", data, Knowing(), 0.1)  # type: ignore[arg-type]
+    (tmp_path / "work").mkdir()
+    path, smaller = tmp_path / "model.onnx", tmp_path / "work/model.onnx"
+    price = int8.measured(path, smaller, data, 0.1)
     assert (price.before, price.after, price.images) == (1.0, 1.0, 3)
     with pytest.raises(FERError, match="no validation image is of the model's classes"):
-        int8.replace_by(tmp_path / "model.onnx", data_of(classes, ["contempt"]), Knowing(), 0.1)  # type: ignore[arg-type]
+        int8.measured(path, smaller, data_of(classes, ["contempt"]), 0.1)

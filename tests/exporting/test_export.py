@@ -353,3 +353,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert not export_file.is_export(tmp_path)  # without its model
     (tmp_path / "model.onnx").touch()
     assert export_file.is_export(tmp_path)
+
+
+def test_a_run_stays_a_run_whatever_is_written_into_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for name in (export_file.FILE, "model.onnx"):
+        (tmp_path / name).touch()
+    assert not export_file.is_export(tmp_path)
+    assert run_folder.checkpoint_file(tmp_path) == tmp_path / "checkpoints/best.ckpt"

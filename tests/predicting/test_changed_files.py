@@ -14,7 +14,6 @@ from fakes_shards import plain, png
 from test_going_on import squares, stop_after, write_two  # noqa: F401
 from test_predict import CPU, rows, write_video
 
-from fer.data import tars
 from fer.predicting.record import Record
 
 Here = Callable[..., Path]
@@ -131,7 +130,6 @@ def test_a_changed_tar_file_is_dealt_with_anew(run: Path, run_here: Here, tmp_pa
     args = ("fer.predict", f"ckpt={run}", "source=photos", *OPTIONS)
     out = run_here(*args, name="out")
     plain(tmp_path / "photos", {"a.tar": {"1.png": png(9), "3.png": png(2), "4.png": png(4)}})
-    tars.members.cache_clear()  # as in a process of its own
     run_here(*args, name="out")
     fresh = run_here(*args, name="fresh")
     kept = [row for row in answers(out) if row[0] != "photos/a.tar/2.png"]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,41 @@ def test_a_list_and_a_glob(run: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         (Path("a") / name).touch()
     assert len(sources.Files("a")) == 5, "another program's predictions.csv"
     (Path("a") / "progress.json").touch()
-    assert len(sources.Files("a")) == 3
+    for source in ("a", "a/*", "a/**/*.*"):
+        assert len(sources.Files(source)) == 3, source
+    (tmp_path / "list.txt").write_text("\ufeffa/y.jpg\na/x.png\na/y.jpg\n")  # Notepad's; one file is named twice
+    assert [path.name for path in sources.Files("list.txt").of_kind(video=False)] == ["y.jpg", "x.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("day1", "day2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").touch()
+    scan = os.scandir
+
+    def refuse(path: object) -> object:
+        if str(path).endswith("day2"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ConfigError, match=r"day2: cannot be read \(Permission denied\)"):
+        sources.Files(str(tmp_path))
+
+
+def test_a_relative_source_means_other_files_elsewhere(
+    run: Path, run_here: Here, tmp_path: Path, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(square(30)).save(tmp_path / name / "one.png")
+    where = (f"ckpt={run}", "source=one.png", f"output_dir={tmp_path}/out", "annotated=0", *CPU)
+    monkeypatch.chdir(tmp_path / "a")
+    run_here("fer.predict", *where, name=None)
+    monkeypatch.chdir(tmp_path / "b")
+    with pytest.raises(SystemExit):
+        run_here("fer.predict", *where, name=None)
+    assert len(rows(tmp_path / "out")) == 1
 
 
 def test_names_that_begin_with_a_tilde(run: Path, run_here: Here, tmp_path: Path, bright: None) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from fakes import write_image_folder
 from fakes_model import write_run
 from fakes_shards import pack, plain, png
+from PIL import Image
 
 from fer.data import tars
 from fer.datasets.folder import Folder
@@ -87,3 +89,12 @@ def test_a_file_that_is_no_tar_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a\.tar: cannot be read \(not a tar file, or cut off"):
         Files(str(tmp_path))
     assert tars.member_at(tmp_path / "b.tar/1.png") is None
+
+
+def test_a_tar_file_that_is_another_by_now_is_read_anew(tmp_path: Path) -> None:
+    for value, names in ((10, ("a.bmp", "b.bmp")), (200, ("b.bmp", "a.bmp"))):
+        with tarfile.open(tmp_path / "x.tar", "w") as tar:
+            for name in names:
+                Image.new("L", (8, 8), value + (name == "b.bmp")).save(tmp_path / name)
+                tar.add(tmp_path / name, name)
+        assert pictures.read(tmp_path / "x.tar/a.bmp").pixels.max() == value

@@ -131,3 +131,25 @@ def test_exports_and_loose_checkpoints_are_rows_of_their_own(tmp_path: Path, run
     assert {name: row[column] for name, row in rows.items()} == {
         "A": "0.600", "B": "0.400", "C": "0.600", "A.ckpt": "0.600", "B.ckpt": "0.400", "C.ckpt": "0.600",
     }  # fmt: skip
+
+
+def test_what_else_differs_between_tests_is_named(tmp_path: Path, run_here: Here) -> None:
+    one, two = (make_run(tmp_path / "runs" / name, 0.6, lr=lr) for name, lr in (("a", 0.1), ("b", 0.2)))
+    make_test(tmp_path / "tests" / "1", one, 0.51, clean={**scores(0.42), "n": 4})
+    make_test(tmp_path / "tests" / "2", two, 0.52, clean={**scores(0.43), "n": 7})
+    make_test(tmp_path / "tests" / "3", one, 0.53, precision="bf16-mixed", frame="match")
+    rows = table_of(run_here("fer.report", f"runs={tmp_path}", name="report"))
+    found = {column: value for column, value in rows["a"].items() if value and "95%" not in column}
+    assert [value for column, value in found.items() if column.endswith("frame match bf16-mixed")] == ["0.530"]
+    assert [value for column, value in found.items() if column.endswith("clean (n 4)")] == ["0.420"]
+    assert not any(column.endswith("clean (n 7)") for column in found)
+
+
+def test_tests_of_one_run_with_other_images_are_told_apart_by_them(tmp_path: Path, run_here: Here) -> None:
+    run = make_run(tmp_path / "runs" / "a", 0.6)
+    for number, fit in enumerate(("pad", "crop")):
+        kept = {"name": "kdef", "root": "/k", "classes": [], "ids": "i", "labels": "l", "pixels": fit}
+        kept["input"] = [48, 48, fit]
+        make_test(tmp_path / "tests" / str(number), run, 0.5 + number / 10, dataset=kept)
+    rows = table_of(run_here("fer.report", f"runs={tmp_path}", name="report"))
+    assert (rows["a"]["kdef test"], rows["a"]["kdef test (48x48 crop)"]) == ("0.500", "0.600")

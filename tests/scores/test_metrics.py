@@ -66,3 +66,18 @@ def test_probabilities_of_merged_classes_are_no_logits(answers: tuple[np.ndarray
     plain = Probabilities(probabilities, labels).ece()
     probabilities = np.vstack([probabilities, np.eye(probabilities.shape[1], dtype=np.float32)[:1] * 1.0000001])
     assert Probabilities(probabilities, np.append(labels, 0)).ece() == pytest.approx(plain, abs=0.01)
+
+
+def test_calibration_error_has_fifteen_bins() -> None:
+    """Answers that are certain stand in the last one, with those of 0.95."""
+    p = np.array([[1.0, 0.0]] * 50 + [[0.95, 0.05]] * 50, dtype=np.float32)
+    labels = np.array([1] * 10 + [0] * 40 + [0] * 50)
+    assert Probabilities(p, labels).ece() == pytest.approx(0.075, abs=1e-5)
+
+
+def test_the_interval_of_a_rare_class_is_of_the_resamples_that_hold_it() -> None:
+    labels = np.array([0] * 50 + [1, 1])
+    found = final_scores(np.eye(2, dtype=np.float32)[labels], labels, ("happy", "fear"))
+    assert found["per_class"]["fear"]["recall_95"] == [1.0, 1.0]
+    none = final_scores(np.eye(3, dtype=np.float32)[labels], labels, ("happy", "fear", "sad"))
+    assert none["per_class"]["sad"]["recall_95"] == [0.0, 0.0]

@@ -309,3 +309,11 @@ def test_what_cannot_be_averaged_is_said(
     said = refused(capfd, run_here, listed(members[0], other))
     assert "The members of an ensemble know the same classes" in said
     assert "choose=best: must be one of greedy, all" in refused(capfd, run_here, listed(*members), "choose=best")
+
+
+def test_what_a_loss_keeps_is_not_averaged() -> None:
+    """A run with class weights keeps them in its state, one without does not."""
+    weighted = {"net.w": torch.ones(2), "loss.weight": torch.tensor([1.0, 3.0])}
+    mean = soup.mean_of([weighted, {"net.w": torch.zeros(2)}])
+    assert mean["net.w"].tolist() == [0.5, 0.5]
+    assert mean["loss.weight"].tolist() == [1.0, 3.0]

@@ -57,3 +57,10 @@ def test_a_whole_number_mixes_images_too(kind: str) -> None:
     assert mix is not None
     _, target = mix(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))
     assert target.shape == (4, 3)
+
+
+def test_a_power_below_1_has_a_slope_where_the_answer_is_certain() -> None:
+    logits = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    FocalLoss(gamma=0.5)(logits, torch.tensor([0])).backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()

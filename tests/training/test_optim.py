@@ -247,3 +247,18 @@ def test_a_run_without_an_end_has_no_planned_schedule(target: str) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
     with pytest.raises(ConfigError, match="which has no end: set trainer"):
         build_scheduler({"_target_": target, "interval": "step"}, optimizer, None, 10)
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ({"_target_": "fer.training.optim.warmup_cosine", "interval": "epoch"}, "interval=epoch: warmup_cosine plans"),
+        ({"_target_": "torch.optim.lr_scheduler.OneCycleLR", "interval": "epoch"}, "interval=epoch: OneCycleLR plans"),
+        ({"_target_": "torch.optim.lr_scheduler.OneCycleLR", "interval": "step", "max_lr": 0.01}, "optimizer.lr=0.01"),
+        ({"_target_": "torch.optim.lr_scheduler.ConstantLR", "interval": "epoch", "factor": 0.5}, "torch undoes it"),
+    ],
+    ids=str,
+)
+def test_a_schedule_that_would_do_another_thing_is_refused(node: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build_scheduler(node, sgd(0.9), 40, 10)
