@@ -9,6 +9,8 @@ from fer.cli.in_python import settled
 from fer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from omegaconf import DictConfig
 
 
@@ -31,7 +33,6 @@ def predict(cfg: "DictConfig") -> None:
     from fer.files import hub, run_lock
     from fer.framing.detectors import build_detector
     from fer.predicting import explaining, sources, workers
-    from fer.predicting.record import ROWS
 
     config = settled(cfg)
     run = Path(config["output_dir"])
@@ -41,12 +42,8 @@ def predict(cfg: "DictConfig") -> None:
         raise ConfigError(f"explain=true: is for pictures, and source={config['source']} holds none.")
     if config["workers"] is not None:
         workers.check(config, files)
-    if number is not None and (run / ROWS).exists():
-        raise ConfigError(
-            f"output_dir={run} already holds a prediction, and a camera sees no two alike. Choose another."
-        )
     if number is not None:
-        sources.open_video(number).release()
+        _check_camera(number, run)
     elif files and files.single and files.videos:
         sources.open_video(next(files.of_kind(video=True))).release()
     if config["detector"] != "none":
@@ -75,6 +72,16 @@ def predict(cfg: "DictConfig") -> None:
     run_lock.hold(run)
     record = Record(run, model.classes, recipe)
     session.run(model, files or cast("int", number), record, config)
+
+
+def _check_camera(number: int, run: "Path") -> None:
+    """Refuse a camera that cannot be opened, or the folder of another recording: a camera sees no two alike."""
+    from fer.predicting import sources
+    from fer.predicting.record import ROWS
+
+    if (run / ROWS).exists():
+        raise ConfigError(f"output_dir={run} already holds a prediction. Choose another for a camera's.")
+    sources.open_video(number).release()
 
 
 def _recipe(config: Mapping[str, Any]) -> dict[str, Any]:

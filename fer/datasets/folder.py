@@ -181,12 +181,8 @@ def find_entries(
                 there = f" that are read, but files {_counted(endings)}" if endings else ""
                 empty.append(readable(f"{root / folder / label} holds no images{there}"))
             below = f"{folder}/{label}" if folder else label
-            inner = {image.partition("/")[0] for image in images if "/" in image} if not folder else set()
-            if there_too := sorted(name for name in inner if name.lower() in SPLIT_NAMES):
-                raise DatasetError(
-                    f"{root / label} holds folders named after splits: {', '.join(there_too)}. They must stand above "
-                    f"the classes, {there_too[0]}/{readable(label)}/: here all of their images would be for training."
-                )
+            if not folder:
+                _refuse_splits_below(root / label, images)
             entries += [Entry(f"{below}/{image}", split, emotions[label]) for image in images]
     if empty:
         raise DatasetError(f"empty folders:\n{listing(empty)}\n  Put images there, or remove the folders.")
@@ -199,6 +195,16 @@ def find_entries(
         )  # fmt: skip
     warn_of_left_out(root, splits)
     return sorted(entries, key=lambda entry: entry.path)
+
+
+def _refuse_splits_below(folder: Path, images: Sequence[str]) -> None:
+    """Refuse a class folder with splits in it: all of their images would be for training."""
+    inner = {image.partition("/")[0] for image in images if "/" in image}
+    if splits := sorted(name for name in inner if name.lower() in SPLIT_NAMES):
+        raise DatasetError(
+            f"{folder} holds folders named after splits: {', '.join(splits)}. They must stand above the classes, "
+            f"{splits[0]}/{readable(folder.name)}/: here all of their images would be for training."
+        )
 
 
 def _check_splits(root: Path, splits: Mapping[str, str]) -> None:

@@ -115,9 +115,9 @@ class ProgressiveResizing(pl.Callback):
                 "callbacks.progressive_resizing: goes by the run's number of epochs, which nothing says. Set "
                 "trainer.max_epochs or trainer.max_steps."
             )
-        if self.image_size >= pl_module.preprocess.image_size:
+        if self.image_size > pl_module.preprocess.image_size:
             raise ConfigError(
-                f"callbacks.progressive_resizing.image_size={self.image_size}: is not below the network's own, "
+                f"callbacks.progressive_resizing.image_size={self.image_size}: is above the network's own, "
                 f"data.image_size={pl_module.preprocess.image_size}. Say a smaller one, or leave the callback out "
                 f"(callbacks.progressive_resizing=null)."
             )

@@ -192,13 +192,13 @@ class FERModule(pl.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Score a batch of ``image`` and ``label``."""
         (logits,) = self._logits(batch, "none")
-        logits = logits.float()
         if not torch.isfinite(logits).all():
             raise TrainingError(
                 "the network's answers on validation images are not finite, so that no score would be true. Try a "
                 "lower optimizer.lr or, with 16-mixed, trainer.precision=bf16-mixed."
             )
-        self.val_loss.update(*self._mean_loss(logits, batch["label"]))
+        loss, weight = self._mean_loss(logits, batch["label"])
+        self.val_loss.update(loss.float(), weight)
         self.val_metric.update(logits.argmax(1), batch["label"])
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:

@@ -27,7 +27,9 @@ COMMANDS = {
     "pack": ("pack", "data=sfew", "to=y"),
 }
 NO_LOWEST = ("transforms.light.*",)  # of these any number is right
-ALSO_RIGHT = {"trainer.fast_dev_run": 3, "data.min_confidence": 1.5, "shard_mb": 1.5, "model.freeze": [True]}
+ALSO_RIGHT = {
+    "trainer.fast_dev_run": 3, "data.min_confidence": 1.5, "shard_mb": 1.5, "model.freeze": [True], "trust": True,
+}  # fmt: skip
 
 
 def wrong_values_for(default: Any) -> list[Any]:

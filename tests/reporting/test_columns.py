@@ -152,4 +152,4 @@ def test_tests_of_one_run_with_other_images_are_told_apart_by_them(tmp_path: Pat
         kept["input"] = [48, 48, fit]
         make_test(tmp_path / "tests" / str(number), run, 0.5 + number / 10, dataset=kept)
     rows = table_of(run_here("fer.report", f"runs={tmp_path}", name="report"))
-    assert (rows["a"]["kdef test"], rows["a"]["kdef test (48x48 crop)"]) == ("0.500", "0.600")
+    assert (rows["a"]["kdef all"], rows["a"]["kdef all (48x48 crop)"]) == ("0.500", "0.600")

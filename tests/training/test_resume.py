@@ -216,7 +216,7 @@ def test_a_validation_that_is_due_comes_before_a_stop(train_here: Train) -> None
 def test_the_runs_own_checkpoints_are_scored_whatever_others_there_are() -> None:
     def kept(name: str, monitor: str | None = None) -> ModelCheckpoint:
         callback = ModelCheckpoint(filename=name, monitor=monitor)
-        callback.best_model_path = f"{name}.ckpt"
+        callback.best_model_path, callback.best_model_score = f"{name}.ckpt", torch.tensor(0.5)
         return callback
 
     others = [kept("lowloss", "val/loss"), kept("mine")]
