@@ -88,13 +88,13 @@ def export(cfg: "DictConfig") -> None:
     if config["int8"]:
         with step("calibrating for 8 bits"):
             work.mkdir()
-            smaller = work / path.name
-            price = int8.measured(path, smaller, datamodule, config["max_drop"])
-            export_file.write(work, description | record.measured(found, price))
-            found = checks.compare(
-                reference, checks.of(ExportedNetwork(work)), images, rows, module.preprocess.image_size
-            )
-            export_file.finish(work, folder)
+            try:
+                price = int8.measured(path, work / path.name, datamodule, config["max_drop"])
+                exported = checks.of(ExportedNetwork(work))
+                found = checks.compare(reference, exported, images, rows, module.preprocess.image_size)
+                export_file.finish(work, folder)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
     export_file.write(folder, description | record.measured(found, price))
     where = f"{hub.PREFIX}{config['push']}" if config["push"] else folder.name
     card.write(folder, description | record.measured(found, price), metrics, tests, found, where)

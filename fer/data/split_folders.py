@@ -46,7 +46,7 @@ def warn_of_left_out(root: Path, splits: Collection[str]) -> None:
     """
     if "" not in splits and (unused := [name for name in subfolders(root) if name not in splits]):
         log.warning("%s: folders not named after a split were left out: %s.", root, ", ".join(map(readable, unused)))
-    for folder in {"", *splits} if root.is_dir() else ():
+    for folder in dict.fromkeys(("", *splits)) if root.is_dir() else ():
         names = sorted(entry.name for entry in scan(root / folder) if not entry.name.startswith("."))
         if loose := [name for name in names if os.path.splitext(name)[1].lower() in EXTENSIONS]:
             log.warning(

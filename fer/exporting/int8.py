@@ -1,7 +1,6 @@
 """ONNX with whole numbers of 8 bits: calibrated on training images, and its price measured on validation."""
 
 import logging
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ def measured(path: Path, smaller: Path, datamodule: FERDataModule, max_drop: flo
         max_drop: The largest loss of accuracy.
 
     Raises:
-        FERError: If more is lost, or the data have no image of the model's classes; ``smaller`` is gone then.
+        FERError: If more is lost, or the data have no image of the model's classes.
     """
     images, rows, train = datamodule.samples.images, datamodule.rows("val"), datamodule.rows("train")
     before = ExportedNetwork(path.parent)
@@ -58,7 +57,6 @@ def measured(path: Path, smaller: Path, datamodule: FERDataModule, max_drop: flo
         accuracies.append(float((answers.argmax(1) == labels).mean()))
     price = Price(accuracies[0], accuracies[1], len(rows))
     if not price.before - price.after <= max_drop:
-        shutil.rmtree(smaller.parent)
         raise FERError(
             f"int8=true: accuracy on validation falls from {price.before:.4f} to {price.after:.4f}; allowed are "
             f"{max_drop} (max_drop=). {path} holds the float32 model."

@@ -110,7 +110,7 @@ def fitted_to(path: Path) -> set[str]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return {row["id"] for row in read_csv(file)[1] if row.get("in_training") == "1"}
+            return {row["id"] for row in read_csv(file)[1] if row.get(IN_TRAINING) == "1"}
     except (csv.Error, KeyError, UnicodeDecodeError) as error:
         raise ValueError(f"is no table of predictions ({error})") from error
 

@@ -100,6 +100,13 @@ def _wrong_values(key: str, default: Any) -> list[Any]:
     ]
 
 
+@pytest.mark.parametrize("value", [True, False, ["my_package"]])
+@pytest.mark.parametrize("needed", [("test", "ckpt=x"), ("ensemble", "runs=x"), ("export", "ckpt=x")])
+def test_a_run_folder_or_packages_can_be_trusted(needed: tuple[str, str], value: object) -> None:
+    command, option = needed
+    assert not refusal(composed(option, config=command) | {"trust": value}, command)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_deleted_and_new_keys_are_refused_by_name(name: str) -> None:
     config, command = plain(name), COMMANDS[name][0]

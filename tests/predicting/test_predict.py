@@ -379,3 +379,10 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_the_config_is_whole() -> None:
     assert composed(config="predict")["detector"] == "fast"
+
+
+def test_a_colon_in_a_videos_name_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "x.mp4", 2)
+    (tmp_path / "x.mp4").rename(tmp_path / "12:30.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert sources.open_video(Path("12:30.mp4")).read()[0]
